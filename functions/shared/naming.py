@@ -1,0 +1,57 @@
+"""Every name that two places must agree on: event types and sources, functions, object keys, channels.
+
+Standard library only, so that anything (functions, the index, the local cluster, tests) may import it.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+EVENT_PREFIX = "app.growbin.waste"
+PING_TYPE = "dev.knative.sources.ping"
+
+#: Namespace of every derived id: the same parent and step always give the same child id (design §3.2).
+_NAMESPACE = uuid.UUID("6f1d3a52-5a5c-4d0e-9b41-0f6a1c2b7e90")
+
+#: Postgres NOTIFY channel on which every appended analysis event is announced as "<analysis id>:<n>".
+EVENTS_CHANNEL = "analysis_events"
+
+#: Object key prefixes. `uploads/` is what the citizen posted (deleted by ingest); `photos/` is what we keep.
+UPLOADS, PHOTOS = "uploads", "photos"
+
+#: Content type a citizen may upload → file ending used in the object key.
+PHOTO_TYPES = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/heic": "heic"}
+
+_KEY = re.compile(rf"^{UPLOADS}/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})/before\.(jpg|png|webp|heic)$")
+
+
+def event_type(resource: str, action: str, version: int = 1) -> str:
+    """`app.growbin.waste.<resource>.v<N>.<past-tense action>` (design §4)."""
+    return f"{EVENT_PREFIX}.{resource}.v{version}.{action}"
+
+
+def source(function: str) -> str:
+    """CloudEvents `source` of a function."""
+    return f"/functions/{function}"
+
+
+def child_id(parent_source: str, parent_id: str, step: str) -> str:
+    """Id of the event that `step` makes out of one parent: a replay makes the same event, not a second one."""
+    return str(uuid.uuid5(_NAMESPACE, f"{parent_source}\n{parent_id}\n{step}"))
+
+
+def upload_key(analysis_id: uuid.UUID, content_type: str) -> str:
+    """Server-chosen key of the citizen's before-photo. KeyError for a content type that is not accepted."""
+    return f"{UPLOADS}/{analysis_id}/before.{PHOTO_TYPES[content_type]}"
+
+
+def analysis_of_key(key: str) -> uuid.UUID | None:
+    """The analysis an upload key belongs to, or None for a key we never gave out."""
+    match = _KEY.match(key)
+    return uuid.UUID(match.group(1)) if match else None
+
+
+def photo_key(analysis_id: uuid.UUID, size: str) -> str:
+    """Key of a cleaned copy: `size` is `kept` (≤ 2048 px) or `model` (≤ 1024 px)."""
+    return f"{PHOTOS}/{analysis_id}/before-{size}.jpg"
