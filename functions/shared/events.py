@@ -37,6 +37,7 @@ class UploadPresigned(Payload):
     """A citizen is about to take a photo: a good moment to wake the functions that will be needed."""
 
     TYPE: ClassVar[str] = event_type("upload", "presigned")
+    TERMINAL: ClassVar[bool] = True
     key: str
 
 
