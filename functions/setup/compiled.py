@@ -1,0 +1,524 @@
+"""From the corpus as written to what the index stores, and proof that it fits together.
+
+Here every name belongs to one item, every decision table is total and unambiguous on every day it changes, no part
+dangles, every outcome names whose word it rests on and has enough rules, and every destination is reachable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from functions.setup.corpus import (
+    Choice,
+    CorpusError,
+    Decide,
+    Entries,
+    Family,
+    Item,
+    Name,
+    Option,
+    Outcome,
+    Part,
+    RegionalException,
+    read,
+)
+from functions.shared import decisions
+from functions.shared.conditions import AXES, MATERIALS
+from functions.shared.decisions import Leaf, Node, paths, resolve
+from functions.shared.destinations import DESTINATIONS, OFFICIAL, allowed_by, segments
+from functions.shared.hangul import normal, sound, with_particle
+from functions.shared.regions import KOREA
+from functions.shared.rules import BASES, FEWEST, holding, leaf_key
+
+DICTIONARY = "https://www.xn--oy2b29bd3a601b.kr/front/dischargeMethod/dictionaryView.do?niIdx="
+DICTIONARY_TITLE = "생활폐기물 분리배출 누리집 품목사전"
+#: The dictionary was read in May 2026.
+DICTIONARY_READ = date(2026, 5, 31)
+AUTHOR_TITLE = "AI 분리배출 코치의 판단 (공식 출처 없음)"
+
+#: Headings of the dictionary that stand for no destination of their own.
+_GROUPS = frozenset(
+    ("재활용폐기물", "일반폐기물", "생활계 유해폐기물", "금속류", "일반팩", "멸균팩", "PET, PP, PS, PE, OTHER")
+)
+
+
+@dataclass(frozen=True)
+class ItemRow:
+    """A row of `items` with its names (key → name as written)."""
+
+    id: str
+    kind: str
+    name_ko: str
+    name_en: str
+    doc: dict[str, Any]
+    names: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        return _digest([self.kind, self.name_ko, self.name_en, self.doc, sorted(self.names.items())])
+
+
+@dataclass(frozen=True)
+class RuleRow:
+    """A row of `rules`, all but its embedding."""
+
+    id: str
+    owner: str
+    phase: str
+    text: str
+    leaf: str | None
+    conditions: dict[str, list[str]]
+    destination: str | None
+    basis: str
+    source_title: str
+    source_url: str | None
+    effective_from: date
+    effective_to: date | None
+    checked: date
+    disagreement: str | None
+
+    @property
+    def digest(self) -> str:
+        return _digest({key: value for key, value in vars(self).items() if key != "id"})
+
+
+@dataclass
+class Corpus:
+    """A checked corpus: the entries as written and the rows they become."""
+
+    entries: Entries
+    items: list[ItemRow] = field(default_factory=list)
+    rules: list[RuleRow] = field(default_factory=list)
+
+    def official_ids(self) -> dict[int, str]:
+        """Page number of the official dictionary → id of the item that covers it."""
+        return {
+            number: item.id
+            for item in self.entries.items.values()
+            for numbers in item.official.values()
+            for number in numbers
+        }
+
+    def coverage(self) -> dict[str, Any]:
+        """Figures for people: how much is covered, on what basis, how old."""
+        items = self.entries.items.values()
+        return {
+            "items": len(items),
+            "aliases_per_item": round(sum(len(item.aliases) for item in items) / max(len(items), 1), 1),
+            "choices": len(self.entries.choices),
+            "families": len(self.entries.families),
+            "decision_tables": sum(1 for item in items if item.decide),
+            "regional_exceptions": len(self.entries.exceptions),
+            "rules": len(self.rules),
+            "rules_by_basis": {basis: sum(1 for rule in self.rules if rule.basis == basis) for basis in BASES},
+            "official_pages": len(self.official_ids()),
+            "oldest_check": min(rule.checked for rule in self.rules).isoformat() if self.rules else None,
+        }
+
+
+def load(folder: Path, today: date | None = None) -> Corpus:
+    """Read, check and compile every *.yaml of `folder`. Raises CorpusError with all problems, one a line."""
+    problems: list[str] = []
+    corpus = Corpus(read(folder, problems))
+    if not problems:
+        _Compiler(corpus, problems, today or datetime.now(KOREA).date()).run()
+    if problems:
+        raise CorpusError("\n".join(problems))
+    return corpus
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+class _Compiler:
+    """Turns entries into rows, noting everything that does not fit."""
+
+    def __init__(self, corpus: Corpus, problems: list[str], today: date) -> None:
+        self.corpus, self.problems, self.today = corpus, problems, today
+        self.entries = corpus.entries
+        self.defaults: dict[str, str] = {}
+        self.trees: dict[str, Node] = {}
+
+    def run(self) -> None:
+        for source in self.entries.sources.values():
+            if source.checked > self.today:
+                self._problem(source.id, f"checked on {source.checked}, which has not come yet")
+        for family in self.entries.families.values():
+            self._family(family)
+        self.problems += [
+            f"destination {code}: no family is its default" for code in DESTINATIONS if code not in self.defaults
+        ]
+        for item in self.entries.items.values():
+            self._item(item)
+        for item in self.entries.items.values():
+            self._parts(item)
+        for exception in self.entries.exceptions.values():
+            self._exception(exception)
+        for choice in self.entries.choices.values():
+            self._choice(choice)
+        self._one_owner_for_each_name()
+        if not self.problems:
+            self._every_destination_reachable()
+            self._enough_rules()
+
+    def _problem(self, entry: str, text: str) -> None:
+        self.problems.append(f"{self.entries.where[entry]}: {text}")
+
+    # --- rules
+
+    def _family(self, family: Family) -> None:
+        if family.default:
+            other = self.defaults.setdefault(family.destination, family.id)
+            if other != family.id:
+                self._problem(family.id, f"is the default for {family.destination}, and so is {other}")
+        self._rules(family, family.basis, family.effective_from, family.effective_to)
+
+    def _rules(self, entry: Family | Item, basis: str, start: date, end: date | None) -> None:
+        pages = [page for numbers in entry.official.values() for page in numbers] if isinstance(entry, Item) else []
+        for key, rule in entry.rules.items():
+            for axis, values in rule.when.items():
+                self._known_values(entry.id, key, axis, values)
+            begins, ends = rule.effective_from or start, rule.effective_to or end
+            if ends and ends < begins:
+                self._problem(entry.id, f"{key}: ends on {ends}, before it begins on {begins}")
+            self._rule(
+                entry.id,
+                key,
+                rule.text,
+                basis=rule.basis or basis,
+                source=rule.source if rule.basis else rule.source or entry.source,
+                start=begins,
+                end=ends,
+                page=pages[0] if pages and rule.basis == "official-class" else None,
+                conditions=rule.when,
+                destination=rule.to,
+                disagreement=rule.disagreement,
+            )
+
+    def _rule(
+        self,
+        owner: str,
+        key: str,
+        text: str,
+        *,
+        basis: str,
+        source: str | None,
+        start: date,
+        end: date | None = None,
+        page: int | None = None,
+        **more: Any,
+    ) -> None:
+        """Add one row. `page` is the dictionary's, for what its class says of this very item."""
+        title, url, checked = AUTHOR_TITLE, None, self.today
+        if source is not None and source in self.entries.sources:
+            found = self.entries.sources[source]
+            title, url, checked = found.title, found.url, found.checked
+        elif source is not None:
+            self._problem(owner, f"{key}: unknown source {source}")
+        elif page is not None:
+            title, url, checked = f"{DICTIONARY_TITLE} {page}번", f"{DICTIONARY}{page}", DICTIONARY_READ
+        elif basis != "author":
+            self._problem(owner, f"{key}: basis {basis} needs a source")
+        row = {"leaf": None, "conditions": {}, "destination": None, "disagreement": None, **more}
+        self.corpus.rules.append(
+            RuleRow(
+                id=f"{owner}.{key}",
+                owner=owner,
+                phase=key.partition(".")[0],
+                text=text,
+                basis=basis,
+                source_title=title,
+                source_url=url,
+                checked=checked,
+                effective_from=start,
+                effective_to=end,
+                **row,
+            )
+        )
+
+    def _known_values(self, owner: str, key: str, axis: str, values: Iterable[str]) -> None:
+        known = MATERIALS if axis == "material" else AXES[axis]
+        unknown = sorted(set(values) - set(known) - {"rest"}) if known else []
+        if unknown:
+            self._problem(owner, f"{key}: {axis} has no value {', '.join(unknown)}")
+
+    # --- items and their decision tables
+
+    def _item(self, item: Item) -> None:
+        for official in item.official:
+            unknown = [s for s in segments(official) if s not in OFFICIAL and s not in _GROUPS]
+            if unknown:
+                self._problem(item.id, f"official class has unknown segments: {', '.join(unknown)}")
+        if item.decide and (item.to or item.disagreement):
+            self._problem(item.id, "has both a destination of its own and a decision table")
+        tree = self._tree(item, item.decide) if item.decide else self._leaf(item, item)
+        if tree is None:
+            return
+        self.trees[item.id] = tree
+        families = {leaf["family"] for _, leaf in paths(tree)}
+        known = {f"{f}.{key}" for f in families for key in self.entries.families[f].rules}
+        for rule in item.without:
+            if rule not in known:
+                self._problem(item.id, f"without {rule}: none of its families has such a rule")
+        start = item.effective_from or min(self.entries.families[f].effective_from for f in families)
+        self._rules(item, item.basis or "author", start, None)
+        self._outcomes(item, start)
+        doc: dict[str, Any] = {
+            "decide": tree,
+            "parts": [],
+            "without": item.without,
+            "official": item.official,
+            "regional": [],
+        }
+        self._row(item.id, "item", item.name, item.aliases, doc)
+
+    def _row(self, id_: str, kind: str, name: Name, aliases: list[str], doc: dict[str, Any]) -> None:
+        names = {sound(written): written for written in reversed([name.ko, *aliases, name.en])}
+        if "" in names:
+            self._problem(id_, f"the name {names['']!r} has no letters")
+        self.corpus.items.append(ItemRow(id_, kind, name.ko, name.en, doc, names))
+
+    def _tree(self, item: Item, decide: Decide) -> Node | None:
+        given = [value for option in decide.options for value in option.values if value != "rest"]
+        self._known_values(item.id, "decide", decide.by, given)
+        domain = AXES[decide.by] or tuple(given)
+        rest = [value for value in domain if value not in given]
+        options = [self._option(item, option, rest) for option in decide.options]
+        if None in options:
+            return None
+        tree = cast(
+            Node,
+            {"by": decide.by, "ko": decide.ask.ko, "en": decide.ask.en, "assume": decide.assume, "options": options},
+        )
+        bounds = [bound for option in decide.options for bound in (option.effective_from, option.effective_to)]
+        for day in sorted({self.today, *filter(None, bounds)}):
+            values = [v for option in decisions.active(cast(Any, tree), day) for v in option["values"]]
+            twice = sorted({v for v in values if values.count(v) > 1})
+            missing = [v for v in (*domain, decide.assume) if v and v not in values]
+            if twice:
+                self._problem(item.id, f"decision table is ambiguous on {day}: {decide.by} {', '.join(twice)} twice")
+            if missing:
+                self._problem(
+                    item.id, f"decision table is not total on {day}: {decide.by} {', '.join(missing)} missing"
+                )
+        return tree
+
+    def _option(self, item: Item, option: Option, rest: list[str]) -> dict[str, Any] | None:
+        if option.decide and (option.to or option.family):
+            self._problem(item.id, f"option {option.ko!r} has both a destination and a further question")
+        then = self._tree(item, option.decide) if option.decide else self._leaf(item, option)
+        if then is None:
+            return None
+        bounds = {"effective_from": option.effective_from, "effective_to": option.effective_to}
+        return {
+            "values": [v for value in option.values for v in (rest if value == "rest" else [value])],
+            "ko": option.ko,
+            "en": option.en,
+            "words": [normal(word) for word in option.words],
+            "then": then,
+            **{name: day.isoformat() for name, day in bounds.items() if day},
+        }
+
+    def _leaf(self, item: Item, outcome: Outcome) -> Leaf | None:
+        """`to` may be left out where the family says it, and the family where its destination has a default one."""
+        families = self.entries.families
+        for named in (outcome.family, item.family):
+            if named and named not in families:
+                self._problem(item.id, f"unknown family {named}")
+                return None
+        named = outcome.family or (item.family if outcome.to is None else None)
+        if outcome.to is None and named is None:
+            self._problem(item.id, "has neither a destination nor a family")
+            return None
+        to = outcome.to or [families[named or ""].destination]
+        if named is None:
+            own = families.get(item.family or "")
+            named = own.id if own and own.destination in to else self.defaults.get(to[0])
+        if named is None:
+            return None
+        if families[named].destination not in to:
+            self._problem(item.id, f"family {named} goes to {families[named].destination}, not {' or '.join(to)}")
+        if (len(to) > 1) != bool(outcome.disagreement):
+            self._problem(item.id, f"{' or '.join(to)}: several destinations and a disagreement belong together")
+        return {"to": list(to), "family": named}
+
+    def _outcomes(self, item: Item, start: date) -> None:
+        """One citable rule for each outcome: where it goes, in which case, and on whose word."""
+        ends: dict[str, list[tuple[Outcome, tuple[str, ...]]]] = {}
+        leaves: dict[str, Leaf] = {}
+        for outcome, answers in _ends(item.decide, item, ()):
+            leaf = self._leaf(item, outcome)
+            if leaf:
+                leaves[leaf_key(leaf["to"])] = leaf
+                ends.setdefault(leaf_key(leaf["to"]), []).append((outcome, answers))
+        for key, reached in ends.items():
+            to = leaves[key]["to"]
+            classes = [c for c in item.official if set(to) & allowed_by(c)]
+            words = {self._word(item, outcome, classes) for outcome, _ in reached}
+            if len(words) > 1:
+                self._problem(item.id, f"outcome {key} has two different bases, sources or disagreements")
+            basis, source, disagreement = words.pop()
+            if basis is None:
+                self._problem(item.id, f"outcome {key}: no official class of its says so; state basis (and source)")
+                continue
+            text, page = self._sentence(item, to, [answers for _, answers in reached] if len(ends) > 1 else []), None
+            if basis == "official-class" and classes and source is None:
+                page = item.official[classes[0]][0]
+                text += f" 공식 품목사전의 분류는 ‘{classes[0]}’입니다."
+            self._rule(
+                item.id,
+                f"dispose.{key}",
+                text,
+                basis=basis,
+                source=source,
+                start=start,
+                page=page,
+                leaf=key,
+                destination=to[0] if len(to) == 1 else None,
+                disagreement=disagreement,
+            )
+
+    @staticmethod
+    def _word(item: Item, outcome: Outcome, classes: list[str]) -> tuple[str | None, str | None, str | None]:
+        """Basis, source and disagreement of an outcome: its own word, the item's, or that of the dictionary's class."""
+        said = outcome if outcome.basis else item
+        return said.basis or ("official-class" if classes else None), said.source, outcome.disagreement
+
+    @staticmethod
+    def _sentence(item: Item, to: list[str], cases: list[tuple[str, ...]]) -> str:
+        name = with_particle(item.name.ko, "은", "는")
+        if cases:
+            last = cases[-1][-1].partition("(")[0]
+            said = " 또는 ".join(", ".join(f"‘{answer}’" for answer in case) for case in cases)
+            name = f"{said}{with_particle(last, '이라면', '라면').removeprefix(last)} {name}"
+        if len(to) == 1:
+            return f"{name} ‘{DESTINATIONS[to[0]].ko}’{_towards(to[0])} 배출해요."
+        places = " 또는 ".join(f"‘{DESTINATIONS[code].ko}’" for code in to)
+        return (
+            f"{name} 지역에 따라 {places}{_towards(to[-1])} 배출해요. "
+            "우리 동네 기준은 구청·시청 청소 부서에 확인해 주세요."
+        )
+
+    def _parts(self, item: Item) -> None:
+        row = next((row for row in self.corpus.items if row.id == item.id), None)
+        for part in item.parts if row else ():
+            code = part.to or self._usual(item, part)
+            if code is None or row is None:
+                continue
+            where = f"‘{DESTINATIONS[code].ko}’{_towards(code)}"
+            text = part.text or f"{with_particle(part.name.ko, '은', '는')} 떼어서 {where} 따로 배출해 주세요."
+            start = min(self.entries.families[leaf["family"]].effective_from for _, leaf in paths(self.trees[item.id]))
+            self._rule(
+                item.id,
+                f"separate.{part.id}",
+                text,
+                basis=part.basis,
+                source=part.source,
+                start=item.effective_from or start,
+                destination=code,
+            )
+            row.doc["parts"].append({"id": part.id, "ko": part.name.ko, "en": part.name.en, "to": code})
+
+    def _usual(self, item: Item, part: Part) -> str | None:
+        """Where the item a part refers to goes when nothing is known of it."""
+        tree = self.trees.get(part.item or "")
+        codes = resolve(tree, {}, self.today).destinations if tree else []
+        if len(codes) == 1:
+            return codes[0]
+        reason = "has no usual destination; say `to`" if tree else "does not exist"
+        self._problem(item.id, f"part {part.id}: item {part.item} {reason}")
+        return None
+
+    # --- exceptions and choices
+
+    def _exception(self, exception: RegionalException) -> None:
+        if exception.basis not in (None, "directive"):
+            self._problem(exception.id, "an exception rests on the municipality's own word: basis directive")
+        rows = {row.id: row for row in self.corpus.items}
+        for item_id in exception.items:
+            if item_id not in rows:
+                self._problem(exception.id, f"unknown item {item_id}")
+                continue
+            leaf = self._leaf(self.entries.items[item_id], exception)
+            if leaf:
+                rows[item_id].doc["regional"].append(
+                    {
+                        "id": exception.id,
+                        "region": exception.region,
+                        "leaf": leaf,
+                        "effective_from": exception.effective_from.isoformat(),
+                        "effective_to": exception.effective_to.isoformat() if exception.effective_to else None,
+                    }
+                )
+        self._rule(
+            exception.id,
+            "dispose.1",
+            exception.text,
+            basis="directive",
+            source=exception.source,
+            start=exception.effective_from,
+            end=exception.effective_to,
+            destination=exception.to[0] if len(exception.to) == 1 else None,
+            disagreement=exception.disagreement,
+        )
+
+    def _choice(self, choice: Choice) -> None:
+        for option in choice.options:
+            if option not in self.entries.items:
+                self._problem(choice.id, f"unknown item {option}")
+        doc = {"ko": choice.ask.ko, "en": choice.ask.en, "options": choice.options}
+        name = Name(ko=choice.names[0], en=choice.names[0])
+        self._row(choice.id, "choice", name, choice.names[1:], doc)
+
+    # --- the whole
+
+    def _one_owner_for_each_name(self) -> None:
+        owners: dict[str, tuple[str, str]] = {}
+        for row in self.corpus.items:
+            for key, name in row.names.items():
+                owner, other = owners.setdefault(key, (row.id, name))
+                if owner != row.id:
+                    self._problem(row.id, f"the name {name!r} sounds like {other!r} of {owner}; make it a choice")
+
+    def _every_destination_reachable(self) -> None:
+        reached = {rule.destination for rule in self.corpus.rules}
+        reached |= {code for tree in self.trees.values() for _, leaf in paths(tree) for code in leaf["to"]}
+        self.problems += [f"destination {code}: nothing goes there" for code in DESTINATIONS if code not in reached]
+
+    def _enough_rules(self) -> None:
+        by_owner: dict[str, list[dict[str, Any]]] = {}
+        for rule in self.corpus.rules:
+            by_owner.setdefault(rule.owner, []).append(vars(rule))
+        for row in self.corpus.items:
+            for facts, leaf in paths(row.doc["decide"]) if row.kind == "item" else ():
+                rules = [*by_owner.get(row.id, ()), *by_owner[leaf["family"]]]
+                rules = [
+                    r for r in rules if r["id"] not in row.doc["without"] and r["leaf"] in (None, leaf_key(leaf["to"]))
+                ]
+                count = len(holding(rules, facts, self.today))
+                if count < FEWEST:
+                    self._problem(row.id, f"only {count} rules hold for {facts or 'it'}; at least {FEWEST} are needed")
+
+
+def _ends(
+    decide: Decide | None, outcome: Outcome, answers: tuple[str, ...]
+) -> Iterator[tuple[Outcome, tuple[str, ...]]]:
+    """Every end of a decision table with the answers that lead there."""
+    if decide is None:
+        yield outcome, answers
+        return
+    for option in decide.options:
+        yield from _ends(option.decide, option, (*answers, option.ko))
+
+
+def _towards(code: str) -> str:
+    """The particle after a quoted destination."""
+    name = DESTINATIONS[code].ko
+    return with_particle(name, "으로", "로").removeprefix(name)

@@ -1,0 +1,212 @@
+"""The state of a piece of waste, and how people say it: "기름 묻은", "깨진", "부푼", "먹다 남은", "코팅된".
+
+`read()` finds such words in what a citizen typed. It only reports what was said; what follows from it is the item's
+decision table's business (`decisions.py`). Standard library only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from functions.shared.hangul import canonical
+
+#: Axis → its values. A decision table must cover all of them; an axis with () takes the values its table names.
+AXES: dict[str, tuple[str, ...]] = {
+    "contents": ("empty", "remaining"),
+    "dirt": ("clean", "dirty", "oily"),
+    "label": ("on", "off"),
+    "cap": ("on", "off"),
+    "damage": ("intact", "broken", "swollen"),
+    "size": ("small", "large"),
+    "housing": ("apartment", "house"),
+    "material": (),
+    "kind": (),
+}
+
+#: What a thing may be made of. Only these are understood in a citizen's words and in the vision model's answer.
+MATERIALS = (
+    "paper",
+    "plastic",
+    "vinyl",
+    "styrofoam",
+    "glass",
+    "metal",
+    "wood",
+    "ceramic",
+    "fabric",
+    "leather",
+    "rubber",
+    "silicone",
+    "coated",
+    "electronic",
+    "mixed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is known of one piece of waste. "unknown" and None mean that nobody said. `kind` is the item's own
+    variant.
+    """
+
+    contents: str = "unknown"
+    dirt: str = "unknown"
+    label: str = "unknown"
+    cap: str = "unknown"
+    damage: str = "unknown"
+    material: str | None = None
+    size: str | None = None
+    kind: str | None = None
+    housing: str | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, object]) -> State:
+        """A state from loose values (a model's answer, JSON): unknown keys and values no axis has are dropped."""
+        names = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{k: v for k, v in values.items() if k in names and isinstance(v, str) and _valid(k, v)})
+
+    def known(self) -> dict[str, str]:
+        """Axis → value, only what is known."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None and v != "unknown"}
+
+    def merged(self, other: State) -> State:
+        """This state with everything `other` knows laid over it."""
+        return dataclasses.replace(self, **other.known())
+
+
+def _valid(axis: str, value: str) -> bool:
+    if axis == "material":
+        return value in MATERIALS
+    return value == "unknown" or not AXES[axis] or value in AXES[axis]
+
+
+_JOSA = r"\s?(?:이|가|은|는|을|를|도)?\s?"
+_STUFF = r"(?:내용물|음식물?|국물|소스|양념|가스|기름|음료|약|화장품|물|크림|페인트|용액|액체)"
+_DIRT = (
+    r"(?:고추장|된장|간장|양념|소스|음식물?|국물|이물질|오물|흙|페인트|물감|잉크|케첩|카레|김치\s?국물|김칫국물|초콜릿|치즈|"
+    r"생크림|크림|본드|풀|피|먼지|똥|소변|커피|우유|찌꺼기|때|곰팡이)"
+)
+_SOME = r"(?:반쯤|절반|조금|좀|많이|잔뜩|엄청)?\s?"
+
+#: (axis, value, how it is said). Of an axis the first that matches wins: negations stand before what they negate.
+_WORDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (
+        "contents",
+        "remaining",
+        (
+            rf"{_STUFF}{_JOSA}{_SOME}(?:남|들어\s?있|들은|든(?![가-힣])|차\s?있)[가-힣]*",
+            r"(?:안|못|덜)\s?(?:비운|비웠|쓴|먹은|마신|뜯은)[가-힣]*|(?:쓰다|먹다|마시다)\s?(?:가\s?)?(?:남|만)[가-힣]*",
+            r"(?:반쯤|절반|조금|많이|반)\s?(?:정도\s?|이상\s?)?(?:남|쓴|찬)[가-힣]*|남은|남아\s?있는|남았[가-힣]*|남긴",
+            r"가득\s?(?:찬|든)|꽉\s?찬|미개봉|half[\s-]?full|not empty|\bunused\b",
+        ),
+    ),
+    (
+        "contents",
+        "empty",
+        (
+            r"(?:다|싹|깨끗이|완전히)\s?(?:쓴|썼|먹은|먹었|마신|마셨|비운|비웠)[가-힣]*|텅\s?빈|비운|비어\s?있는|비었[가-힣]*",
+            r"빈(?=\s?[가-힣]{1,6}(?:병|캔|통|박스|봉지|팩)|\s|[병캔통])|\bempty\b",
+        ),
+    ),
+    (
+        "dirt",
+        "dirty",
+        (
+            r"(?:안|못|덜)\s?(?:씻|헹|닦|빨|깨끗|지워)[가-힣]*|(?:씻|닦|깨끗하|빨|지워)지\s?(?:질\s?)?(?:않|못|도\s?않)[가-힣]*",
+        ),
+    ),
+    (
+        "dirt",
+        "oily",
+        (
+            rf"기름기?(?:때)?{_JOSA}{_SOME}(?:묻|밴|배|뱄|낀|끼|찌든|범벅|튄|튀|얼룩|많)[가-힣]*|기름진|기름때",
+            r"\b(?:oily|greasy|grease)\b",
+        ),
+    ),
+    (
+        "dirt",
+        "dirty",
+        (
+            rf"{_DIRT}{_JOSA}{_SOME}(?:묻|밴|배인|배어|배었|뱄|낀|범벅|튄|얼룩)[가-힣]*|묻은|묻었[가-힣]*",
+            r"더러[운워][가-힣]*|오염[가-힣]*|지저분[가-힣]*|찌든|얼룩[가-힣]*|곰팡이\s?(?:핀|슨)|물든|물들[가-힣]*",
+            r"\b(?:dirty|stained|soiled)\b",
+        ),
+    ),
+    ("dirt", "clean", (r"깨끗[가-힣]*|씻은|씻었[가-힣]*|헹군|헹궜[가-힣]*|세척한|닦은|\b(?:clean|rinsed|washed)\b",)),
+    ("label", "on", (r"라벨\s?(?:이|을|도)?\s?(?:붙은|붙어|안\s?뗀|안\s?떼|있는|안\s?떨어)[가-힣]*",)),
+    ("label", "off", (r"라벨\s?(?:이|을)?\s?(?:뗀|제거한|없는)[가-힣]*|무라벨",)),
+    ("cap", "off", (r"뚜껑\s?(?:이|을)?\s?(?:없는|연|열린|뺀|분리한)(?![가-힣])",)),
+    ("cap", "on", (r"뚜껑\s?(?:이|을)?\s?(?:닫은|닫힌|닫고|달린|있는|끼운)(?![가-힣])",)),
+    (
+        "damage",
+        "intact",
+        (
+            r"(?:안|아직\s?안)\s?(?:깨|부서|찢|망가)[가-힣]*|멀쩡[가-힣]*|입을\s?(?:만|수\s?있)[가-힣]*|쓸\s?만[가-힣]*|새\s?옷",
+            r"\b(?:intact|wearable)\b",
+        ),
+    ),
+    (
+        "damage",
+        "swollen",
+        (r"부푼|부풀[가-힣]*|빵빵[가-힣]*|배부른|배가\s?부른|배불뚝이?|스웰링[가-힣]*|\b(?:swollen|bloated|puffed)\b",),
+    ),
+    (
+        "damage",
+        "broken",
+        (
+            r"깨[진졌져][가-힣]*|깨뜨[가-힣]*|깬|부[서숴]진|부서[졌져][가-힣]*|박살[가-힣]*|산산조각[가-힣]*|파손[가-힣]*",
+            r"(?:금|이)이?\s?(?:간|나간|나갔)[가-힣]*|찢어[가-힣]*|찢[긴겨][가-힣]*|해진|해어진|낡은|낡아[가-힣]*|낡았[가-힣]*",
+            r"구멍\s?(?:난|나|이\s?난|났|뚫린)[가-힣]*|부러[진졌져][가-힣]*|망가[진졌져][가-힣]*|고장\s?(?:난|나|났)?[가-힣]*",
+            r"못\s?(?:입|신|쓰)는|떨어진|\b(?:broken|cracked|shattered|torn|worn)\b",
+        ),
+    ),
+    ("size", "large", (r"큰|커다란|커[서요]|너무\s?커|대용량|대형(?!\s?(?:폐기물|마트))|\b(?:large|big|huge)\b",)),
+    ("size", "small", (r"작은|작아[서요]|조그만|조그마한|미니|소형(?!\s?가전)|\b(?:small|mini|tiny)\b",)),
+    ("housing", "apartment", (r"아파트|오피스텔|\b(?:apartment|flat)\b",)),
+    ("housing", "house", (r"단독\s?주택|주택|빌라|\bhouse\b",)),
+    ("material", "coated", (r"코팅\s?(?:이\s?)?(?:된|한|되어\s?있는)|방수\s?종이|\bcoated\b",)),
+    (
+        "material",
+        "electronic",
+        (
+            r"(?:건전지|배터리)\s?(?:가\s?)?(?:들어|넣|끼|든|내장)[가-힣]*|소리\s?(?:가\s?)?나[가-힣]*|불\s?(?:이\s?)?(?:들어|켜)[가-힣]*",
+            r"전동|움직이는|\b(?:electronic|battery[- ]powered)\b",
+        ),
+    ),
+    ("material", "mixed", (r"여러\s?(?:재질|가지)[가-힣]*|섞인|복합\s?재질|\bmixed\b",)),
+    ("material", "plastic", (r"플라스틱|프라스틱|\bplastic\b",)),
+    (
+        "material",
+        "metal",
+        (r"금속|쇠|철제|강철|스뎅|스텐|스테인(?:리스|레스)|알루미늄|알미늄|양은|무쇠|\b(?:metal|steel|alumini?um)\b",),
+    ),
+    ("material", "glass", (r"유리|글라스|\bglass\b",)),
+    ("material", "wood", (r"나무|원목|목재|우드|\bwood(?:en)?\b",)),
+    ("material", "styrofoam", (r"스티로폼|\bstyrofoam\b",)),
+    ("material", "ceramic", (r"도자기|사기|세라믹|\bceramic\b",)),
+    ("material", "fabric", (r"천으로|헝겊|섬유|패브릭|봉제|\b(?:fabric|cloth)\b",)),
+    ("material", "leather", (r"가죽|\bleather\b",)),
+    ("material", "silicone", (r"실리콘|\bsilicone\b",)),
+    ("material", "rubber", (r"고무|\brubber\b",)),
+    ("material", "vinyl", (r"비닐|\bvinyl\b",)),
+    ("material", "paper", (r"종이|\bpaper\b",)),
+)
+_PATTERNS = tuple((axis, value, re.compile("|".join(said))) for axis, value, said in _WORDS)
+
+
+def find(text: str) -> Iterator[tuple[str, str, int, int]]:
+    """Every condition said in `text` (canonical), as (axis, value, start, end); of an axis, the decisive one first."""
+    for axis, value, pattern in _PATTERNS:
+        for match in pattern.finditer(text):
+            yield axis, value, match.start(), match.end()
+
+
+def read(text: str) -> State:
+    """The state a citizen described. Axes nobody spoke of stay unknown."""
+    said: dict[str, str] = {}
+    for axis, value, _, _ in find(canonical(text)):
+        said.setdefault(axis, value)
+    return State(**said)

@@ -1,0 +1,114 @@
+"""Decision tables: from what is known about a piece of waste to where it goes, or to the one question that decides.
+
+An item's table is a tree of questions, each over one axis of `conditions.AXES`; its leaves name destinations.
+`corpus.py` proves that every tree is total and unambiguous before it reaches the index, so nothing here can fail on
+one. The same JSON is what the index stores. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import NotRequired, TypedDict, final
+
+
+@final
+class Leaf(TypedDict):
+    """An outcome: `to` one destination code, or several where municipalities differ; `family` carries its rules."""
+
+    to: list[str]
+    family: str
+
+
+class Option(TypedDict):
+    """An answer to a question: the axis values it stands for, how it reads, words that give it away in a search."""
+
+    values: list[str]
+    ko: str
+    en: str
+    words: list[str]
+    then: Leaf | Question
+    effective_from: NotRequired[str]
+    effective_to: NotRequired[str]
+
+
+@final
+class Question(TypedDict):
+    """`assume` is the value taken where nobody said; without it, the question is put to the citizen."""
+
+    by: str
+    ko: str
+    en: str
+    assume: str | None
+    options: list[Option]
+
+
+Node = Leaf | Question
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """`leaves`: every outcome that is still possible, likeliest first; `asking` is None once they agree."""
+
+    leaves: tuple[Leaf, ...]
+    asking: Question | None = None
+
+    @property
+    def destinations(self) -> list[str]:
+        """Destination codes that are still possible."""
+        return list(dict.fromkeys(code for leaf in self.leaves for code in leaf["to"]))
+
+
+def resolve(node: Node, facts: Mapping[str, str], on: date) -> Resolution:
+    """Walk the tree with the known `facts` (axis → value) as it stands on that day."""
+    if "to" in node:
+        return Resolution((node,))
+    options = active(node, on)
+    for value in (facts.get(node["by"]), node["assume"]):
+        for option in options:
+            if value in option["values"]:
+                return resolve(option["then"], facts, on)
+    leaves = tuple(leaf for option in options for leaf in resolve(option["then"], facts, on).leaves)
+    if len({tuple(leaf["to"]) for leaf in leaves}) == 1:
+        return Resolution(leaves[:1])
+    return Resolution(leaves, node)
+
+
+def active(question: Question, on: date) -> list[Option]:
+    """The options that hold on that day."""
+    day = on.isoformat()
+    return [o for o in question["options"] if o.get("effective_from", day) <= day <= o.get("effective_to", day)]
+
+
+def said(node: Node, text: str) -> dict[str, str]:
+    """Axis → value for every option whose words occur in `text` (a normal form): what the item's own table
+    understands.
+    """
+    found: dict[str, str] = {}
+    for question in questions(node):
+        longest = 0
+        for option in question["options"]:
+            for word in option["words"]:
+                if len(word) > longest and word in text:
+                    longest, found[question["by"]] = len(word), option["values"][0]
+    return found
+
+
+def questions(node: Node) -> Iterator[Question]:
+    """Every question of the tree, outermost first."""
+    if "by" in node:
+        yield node
+        for option in node["options"]:
+            yield from questions(option["then"])
+
+
+def paths(node: Node, facts: dict[str, str] | None = None) -> Iterator[tuple[dict[str, str], Leaf]]:
+    """Every leaf with the facts that lead to it (one value for each option)."""
+    facts = facts or {}
+    if "to" in node:
+        yield facts, node
+        return
+    for option in node["options"]:
+        for value in option["values"]:
+            yield from paths(option["then"], {**facts, node["by"]: value})

@@ -1,0 +1,92 @@
+"""Rules as a guide cites them, and which of them hold for an item in a given state on a given day.
+
+The same selection serves the index validation (every outcome must have at least five) and the running system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+#: Order of a guide: the four phases of the brief, then what not to do, then why.
+PHASES = ("prepare", "wash", "separate", "dispose", "dont", "why")
+
+#: What a rule rests on, strongest first. The citizen sees it (messages.json: `basis.<code>`).
+BASES = ("official-class", "directive", "survey", "author")
+
+FEWEST, MOST = 5, 10
+
+
+def leaf_key(to: Sequence[str]) -> str:
+    """What a rule's `leaf` says of an outcome: its destination, or "depends" where there are several."""
+    return to[0] if len(to) == 1 else "depends"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a rule was read. `url` is None for our own judgement."""
+
+    title: str
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One rule. `destination` is set where the rule itself says where something goes; dates are days in Korea."""
+
+    id: str
+    phase: str
+    text: str
+    destination: str | None
+    basis: str
+    source: Source
+    effective_from: date
+    checked: date
+    disagreement: str | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Passage:
+        """From a row of the table `rules`."""
+        return cls(
+            row["id"], row["phase"], row["text"], row["destination"], row["basis"],
+            Source(row["source_title"], row["source_url"]), row["effective_from"], row["checked"], row["disagreement"],
+        )  # fmt: skip
+
+
+def holding(rows: Iterable[Mapping[str, Any]], facts: Mapping[str, str], on: date) -> list[Mapping[str, Any]]:
+    """Rows in force that day whose conditions the known facts do not contradict."""
+    return [
+        row
+        for row in rows
+        if row["effective_from"] <= on
+        and (row["effective_to"] is None or on <= row["effective_to"])
+        and all(facts.get(axis, values[0]) in values for axis, values in row["conditions"].items())
+    ]
+
+
+def ordered(rows: Iterable[Mapping[str, Any]], own: Collection[str], limit: int = MOST) -> list[Mapping[str, Any]]:
+    """At most `limit` rows, phase by phase; within one, those of the `own` owners (the item, a regional
+    exception) before the family's, the newest first.
+
+    Where there are too many, the item's own and one of every phase stay, then whatever is nearest to the question
+    (`far`, the vector distance, where somebody asked one).
+    """
+
+    def place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return PHASES.index(row["phase"]), row["owner"] not in own, -row["effective_from"].toordinal(), row["id"]
+
+    every = sorted(rows, key=place)
+    if len(every) > limit:
+        first_of_phase = {row["phase"]: row["id"] for row in reversed(every)}
+        every.sort(
+            key=lambda row: (
+                row["owner"] not in own,
+                first_of_phase[row["phase"]] != row["id"],
+                row.get("far") or 0.0,
+                place(row),
+            )
+        )
+        every = sorted(every[:limit], key=place)
+    return every

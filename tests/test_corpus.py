@@ -1,0 +1,270 @@
+"""The corpus: what it must hold, and that every fault in it is found and told with its place."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from functions.setup.compiled import Corpus, load
+from functions.setup.corpus import CorpusError
+from functions.shared.decisions import resolve
+from functions.shared.destinations import DESTINATIONS, segments
+from functions.shared.hangul import distance, sound, with_particle
+from functions.shared.regions import place, within
+
+ROOT = Path(__file__).parents[1]
+CORPUS = ROOT / "rag-index" / "corpus"
+DICTIONARY = ROOT.parent / "shared" / "data" / "official-items.tsv"
+TODAY = date(2026, 11, 23)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return load(CORPUS, TODAY)
+
+
+def test_it_is_large_enough_and_every_item_is_known_by_many_names(corpus: Corpus) -> None:
+    covered = corpus.coverage()
+    assert covered["items"] >= 80
+    assert covered["aliases_per_item"] >= 5
+    assert all(len(item.aliases) >= 3 for item in corpus.entries.items.values())
+
+
+def test_nothing_claims_more_than_its_basis(corpus: Corpus) -> None:
+    for rule in corpus.rules:
+        assert (rule.source_url is None) == (rule.basis == "author" and "공식 출처 없음" in rule.source_title), rule.id
+        assert rule.checked <= TODAY, rule.id
+        assert rule.text.rstrip("’)").endswith((".", "요", "다", "요.")), rule.text
+
+
+@pytest.mark.parametrize(
+    ("item", "facts", "codes"),
+    [
+        ("pet-cap", {}, ["clear_pet"]),
+        ("clear-pet-bottle", {}, ["clear_pet"]),
+        ("clear-pet-bottle", {"kind": "coloured"}, ["plastic"]),
+        ("coloured-pet-bottle", {}, ["plastic"]),
+        ("milk-carton", {}, ["carton"]),
+        ("milk-carton", {"kind": "no_bin"}, ["paper"]),
+        ("paper-cup", {"material": "coated"}, ["paper"]),
+        ("receipt", {}, ["general"]),
+        ("pizza-box", {"dirt": "clean"}, ["paper"]),
+        ("pizza-box", {"dirt": "oily"}, ["general"]),
+        ("pizza-box", {}, ["paper", "general"]),
+        ("glass-bottle", {"damage": "broken"}, ["noncombustible"]),
+        ("heatproof-glass", {}, ["noncombustible"]),
+        ("toothbrush", {}, ["general"]),
+        ("cd", {}, ["general"]),
+        ("rubber-gloves", {}, ["general"]),
+        ("foil", {}, ["general"]),
+        ("bones", {}, ["general"]),
+        ("shells", {}, ["general"]),
+        ("power-bank", {"damage": "swollen"}, ["battery"]),
+        ("e-cigarette", {}, ["small_appliance"]),
+        ("led-lamp", {"kind": "disc"}, ["general"]),
+        ("led-lamp", {"kind": "bulb_tube"}, ["lamp"]),
+        ("toy", {"material": "electronic"}, ["small_appliance"]),
+        ("foam-net", {}, ["styrofoam"]),
+        ("bedding", {"size": "large"}, ["bulky"]),
+        ("butane-can", {"contents": "remaining"}, ["can"]),
+        ("scissors", {}, ["general", "scrap_metal"]),
+        ("fluorescent-lamp", {"damage": "broken"}, ["general", "noncombustible"]),
+        ("watermelon-rind", {}, ["food", "general"]),
+        ("garlic-peel", {}, ["general", "food"]),
+        ("bentonite-litter", {}, ["noncombustible", "general"]),
+    ],
+)
+def test_what_people_get_wrong_most(corpus: Corpus, item: str, facts: dict[str, str], codes: list[str]) -> None:
+    row = next(row for row in corpus.items if row.id == item)
+    assert resolve(row.doc["decide"], facts, TODAY).destinations == codes
+
+
+def test_where_sources_disagree_the_rule_says_so(corpus: Corpus) -> None:
+    split = [rule for rule in corpus.rules if rule.leaf == "depends"]
+    assert {rule.owner for rule in split} >= {"scissors", "toy", "fluorescent-lamp", "watermelon-rind", "garlic-peel"}
+    for rule in split:
+        assert rule.disagreement
+        assert "구청·시청" in rule.text
+
+
+@pytest.mark.skipif(not DICTIONARY.exists(), reason=f"NOT CHECKED against the official dictionary: no {DICTIONARY}")
+def test_classes_are_those_of_the_official_dictionary(corpus: Corpus) -> None:
+    with DICTIONARY.open(encoding="utf-8", newline="") as lines:
+        official = {int(row["niIdx"]): row["official_class"] for row in csv.DictReader(lines, delimiter="\t")}
+    for item in corpus.entries.items.values():
+        for class_, pages in item.official.items():
+            for page in pages:
+                assert segments(official[page]) == segments(class_), f"{item.id}: page {page}"
+
+
+# --- faults
+# ------------------------------------------------------------------------------------------------------------
+
+_ITEM = """
+items:
+  - id: thing
+    name: {ko: 시험 물건, en: Test thing}
+    aliases: [시험용 물건]
+    family: plastic-container-family
+    basis: author
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copytree(CORPUS, tmp_path / "corpus")
+    return tmp_path / "corpus"
+
+
+def _faults(folder: Path, text: str) -> str:
+    (folder / "extra.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(CorpusError) as raised:
+        load(folder, TODAY)
+    return str(raised.value)
+
+
+def test_a_sound_item_is_taken(folder: Path) -> None:
+    (folder / "extra.yaml").write_text(_ITEM, encoding="utf-8")
+    assert any(row.id == "thing" for row in load(folder, TODAY).items)
+
+
+_TABLE = """
+    decide:
+      by: %s
+      ask: {ko: "어떤가요?", en: "What is it like?"}
+      options:
+        - {is: %s, ko: 하나, en: one, to: plastic}
+        - {is: %s, ko: 둘, en: two, to: general}
+"""
+
+
+@pytest.mark.parametrize(
+    ("added", "told"),
+    [
+        (_TABLE % ("dirt", "clean", "oily"), "not total on 2026-11-23: dirt dirty missing"),
+        (_TABLE % ("dirt", "[clean, oily]", "[dirty, oily]"), "ambiguous on 2026-11-23: dirt oily twice"),
+        (_TABLE % ("dirt", "clean", "filthy"), "dirt has no value filthy"),
+        (_TABLE % ("material", "plastic", "unobtainium"), "material has no value unobtainium"),
+        (_TABLE % ("colour", "red", "blue"), "decide.by: Value error, unknown: 'colour'"),
+        ("    parts: [{id: lid, name: {ko: 뚜껑, en: Lid}, item: nothing}]\n", "item nothing does not exist"),
+        ("    parts: [{id: lid, name: {ko: 뚜껑, en: Lid}, item: toy}]\n", "item toy has no usual destination"),
+        ("    parts: [{id: lid, name: {ko: 뚜껑, en: Lid}}]\n", "a part goes either `to` a destination or the way"),
+        ("    to: [plastic, general]\n", "several destinations and a disagreement belong together"),
+        ("    to: general\n    disagreement: 달라요.\n", "several destinations and a disagreement belong together"),
+        ("    to: nowhere\n", "unknown: 'nowhere'"),
+        ("    without: [plastic-container-family.wash.9]\n", "none of its families has such a rule"),
+        ("    rules: {wash: 씻어요.}\n", "rule ids must look like separate.1: wash"),
+        ("    rules: {wash.1: {text: 씻어요., source: nobody}}\n", "wash.1: unknown source nobody"),
+        ("    rules: {wash.1: {text: 씻어요., basis: directive}}\n", "wash.1: basis directive needs a source"),
+        ("    official: {하늘 > 땅: [1]}\n", "official class has unknown segments: 하늘, 땅"),
+        ("    colour: red\n", "colour: Extra inputs are not permitted"),
+    ],
+)
+def test_a_fault_is_told_with_file_and_item(folder: Path, added: str, told: str) -> None:
+    message = _faults(folder, _ITEM + added)
+    assert "extra.yaml: items thing: " in message
+    assert told in message
+
+
+def test_an_outcome_must_rest_on_something(folder: Path) -> None:
+    message = _faults(folder, _ITEM.replace("    basis: author\n", ""))
+    assert "outcome plastic: no official class of its says so" in message
+
+
+def test_all_faults_are_told_at_once(folder: Path) -> None:
+    text = _ITEM + "    family: elsewhere\n"
+    assert "written twice: family" in _faults(folder, text)
+    both = _ITEM.replace("plastic-container-family", "elsewhere") + _ITEM.removeprefix("\nitems:").replace(
+        "id: thing", "id: other"
+    )
+    message = _faults(folder, both)
+    assert "items thing: unknown family elsewhere" in message
+    assert "the name 'Test thing' sounds like" not in message  # a thing that could not be made has no names yet
+    names = _faults(folder, _ITEM + _ITEM.removeprefix("\nitems:").replace("id: thing", "id: other"))
+    assert "items other: the name '시험용 물건' sounds like '시험용 물건' of thing" in names
+
+
+def test_every_destination_must_be_reachable(folder: Path) -> None:
+    path = folder / "daily.yaml"
+    before, _, after = path.read_text("utf-8").partition("  - id: radon-bed")
+    path.write_text(before + "choices:" + after.partition("choices:")[2], "utf-8")
+    with pytest.raises(CorpusError, match="destination specialist: nothing goes there"):
+        load(folder, TODAY)
+
+
+def test_a_table_may_change_on_a_day(folder: Path) -> None:
+    (folder / "extra.yaml").write_text(
+        _ITEM
+        + """
+    decide:
+      by: dirt
+      ask: {ko: "깨끗한가요?", en: "Is it clean?"}
+      assume: clean
+      options:
+        - {is: clean, ko: 네, en: "Yes", to: general, effective_to: 2026-12-31}
+        - {is: clean, ko: 네, en: "Yes", to: plastic, effective_from: 2027-01-01}
+        - {is: rest, ko: 아니요, en: "No", to: general}
+""",
+        encoding="utf-8",
+    )
+    tree = next(row for row in load(folder, TODAY).items if row.id == "thing").doc["decide"]
+    assert resolve(tree, {}, date(2026, 12, 31)).destinations == ["general"]
+    assert resolve(tree, {}, date(2027, 1, 1)).destinations == ["plastic"]
+
+
+def test_yes_no_on_and_off_are_words(folder: Path) -> None:
+    (folder / "extra.yaml").write_text(_ITEM + _TABLE % ("cap", "on", "off"), encoding="utf-8")
+    tree = next(row for row in load(folder, TODAY).items if row.id == "thing").doc["decide"]
+    assert [option["values"] for option in tree["options"]] == [["on"], ["off"]]
+
+
+# --- words
+# -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("페트 병", "패트병"),
+        ("보조배터리", "보조밧데리"),
+        ("계란 껍데기", "달걀껍질"),
+        ("Ｐｅｔ", "PET"),
+        ("숟가락", "숫가락"),
+    ],
+)
+def test_names_that_sound_alike_have_one_key(one: str, other: str) -> None:
+    assert sound(one) == sound(other)
+
+
+def test_particles_follow_the_sound() -> None:
+    assert [with_particle(w, "은", "는") for w in ("캔", "종이", "거울(작은)")] == ["캔은", "종이는", "거울(작은)은"]
+    assert [with_particle(w, "으로", "로") for w in ("비닐", "종량제봉투", "고철함")] == [
+        "비닐로",
+        "종량제봉투로",
+        "고철함으로",
+    ]
+
+
+def test_distance_counts_letters() -> None:
+    assert distance("ㅍㅔㅌㅡㅂㅕㅇ", "ㅍㅔㅌㅡㅂㅗㅇ") == 1
+    assert distance("", "abc") == 3
+    assert distance("kitten", "sitting") == 3
+
+
+def test_regions_are_read_as_people_write_them() -> None:
+    assert place("서울특별시 중랑구") == place("서울시 중랑구") == ("서울", "중랑구")
+    assert place("경상남도 창원시") == ("경남", "창원시")
+    assert within("서울 중랑구 상봉동", "서울특별시 중랑구")
+    assert not within("서울", "서울특별시 중랑구")
+    assert not within(None, "서울특별시")
+
+
+def test_every_destination_tells_where_it_is() -> None:
+    for destination in DESTINATIONS.values():
+        assert destination.where("apartment").endswith(".")
+        assert destination.where("house").endswith(".")
+        assert destination.where(None)

@@ -1,0 +1,323 @@
+"""The search: what it finds, what it asks, what it refuses, and which rules it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from functions.setup.compiled import Corpus, load
+from functions.setup.index import build
+from functions.shared.conditions import State, read
+from functions.shared.embeddings import DIMENSIONS, Embedder, EmbeddingFailed
+from functions.shared.postgres import Database, Unavailable
+from functions.shared.search import Found, Rulebook
+from knative.local.parts import Addresses
+from tests.conftest import migrated
+from tests.rulebooks import LetterPairs
+from tests.test_index import quiet
+
+CORPUS = Path(__file__).parents[1] / "rag-index" / "corpus"
+TODAY = date(2026, 11, 23)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return load(CORPUS, TODAY)
+
+
+@pytest.fixture(scope="module")
+def database(servers: Addresses, corpus: Corpus) -> Iterator[Database]:
+    database = Database(migrated(servers))
+    build(database, corpus, LetterPairs(), quiet)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def rulebook(database: Database) -> Rulebook:
+    return Rulebook(database, None)
+
+
+def first(found: Found) -> tuple[str, str, list[str]]:
+    return found.decision, found.candidates[0].id, found.candidates[0].destinations
+
+
+# --- names
+# -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "유리병",
+        "캔",
+        "종이 상자",
+        "종이",
+        "플라스틱 용기",
+        "투명 페트병",
+        "비닐봉지",
+        "과자 봉지",
+        "물병",
+        "와인병",
+        "맥주병",
+        "음료수병",
+        "약통",
+        "종이팩",
+        "편지봉투",
+        "골판지",
+        "컵",
+        "머그컵",
+        "유리",
+        "금속",
+        "쓰레기",
+        "병",
+        "봉지",
+    ],
+)
+def test_what_a_picture_can_say_lands_on_an_item(rulebook: Rulebook, name: str) -> None:
+    assert rulebook.search(name).decision in ("match", "ambiguous")
+
+
+@pytest.mark.parametrize(
+    ("text", "item", "codes"),
+    [
+        ("투명페트병", "clear-pet-bottle", ["clear_pet"]),
+        ("패트병은 어디에 버려요?", "clear-pet-bottle", ["clear_pet"]),
+        ("초록색 페트병", "coloured-pet-bottle", ["plastic"]),
+        ("페트병 뚜껑", "pet-cap", ["clear_pet"]),
+        ("기름 묻은 피자박스 어떻게 버려요", "pizza-box", ["general"]),
+        ("기름묻은피자박스어떻게버려요", "pizza-box", ["general"]),
+        ("피자 먹고 남은 깨끗한 상자", "pizza-box", ["paper"]),
+        ("우유팩 종이팩 수거함이 없어요", "milk-carton", ["paper"]),
+        ("깨진 유리컵", "glass-cup", ["noncombustible"]),
+        ("유리병이 깨졌어요", "glass-bottle", ["noncombustible"]),
+        ("부푼 보조밧데리", "power-bank", ["battery"]),
+        ("보조베터리", "power-bank", ["battery"]),
+        ("치킨 뼈 음식물인가요 일반쓰레기인가요", "bones", ["general"]),
+        ("반쯤 남은 부탄가스", "butane-can", ["can"]),
+        ("달걀 껍질", "eggshell", ["general"]),
+        ("블루트스이어폰", "earphones", ["small_appliance"]),
+        ("가위", "scissors", ["general", "scrap_metal"]),
+        ("how do I recycle a milk carton?", "milk-carton", ["carton"]),
+    ],
+)
+def test_a_name_said_in_any_way_is_found(rulebook: Rulebook, text: str, item: str, codes: list[str]) -> None:
+    assert first(rulebook.search(text)) == ("match", item, codes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "오늘 날씨 어때",
+        "삼성전자 주가",
+        "휴대폰 요금제 추천해줘",
+        "신발 사이즈",
+        "김치찌개 끓이는 법",
+        "우라늄",
+        "ㅋㅋㅋ",
+        "",
+        "?!",
+        "a" * 5000,
+    ],
+)
+def test_what_is_not_about_waste_is_refused(rulebook: Rulebook, text: str) -> None:
+    found = rulebook.search(text)
+    assert found.decision == "not_found"
+    assert found.question is None
+
+
+def test_a_thing_that_follows_is_not_the_thing_before_it(rulebook: Rulebook) -> None:
+    assert rulebook.search("칫솔 케이스").decision == "not_found"
+    assert rulebook.search("고무장갑").decision == "match"
+
+
+def test_a_typo_is_not_taken_for_a_longer_word(rulebook: Rulebook) -> None:
+    assert rulebook.search("냉장고 온도").decision == "not_found"
+
+
+# --- questions
+# ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_word_for_several_things_asks_which(rulebook: Rulebook) -> None:
+    found = rulebook.search("컵")
+    assert found.decision == "ambiguous"
+    assert found.question
+    assert found.question.text["ko"] == "어떤 컵인가요?"
+    assert [option.item_id for option in found.question.options] == ["paper-cup", "takeaway-cup", "glass-cup", "mug"]
+    assert [candidate.id for candidate in found.candidates] == ["paper-cup", "takeaway-cup", "glass-cup", "mug"]
+
+
+def test_the_state_that_decides_is_asked_for_and_its_answer_decides(rulebook: Rulebook) -> None:
+    found = rulebook.search("피자 상자")
+    assert found.decision == "ambiguous"
+    assert found.question
+    assert found.candidates[0].destinations == ["paper", "general"]
+    outcomes = [
+        {rule.destination for rule in rulebook.rules(option.item_id, State.of(option.state)) if rule.phase == "dispose"}
+        for option in found.question.options
+    ]
+    assert outcomes == [{"paper", None}, {"general", None}]
+
+
+def test_a_given_state_decides_and_words_outweigh_it(rulebook: Rulebook) -> None:
+    clean = State(dirt="clean")
+    assert first(rulebook.search("피자 상자", state=clean)) == ("match", "pizza-box", ["paper"])
+    assert first(rulebook.search("기름 밴 피자 상자", state=clean)) == ("match", "pizza-box", ["general"])
+
+
+def test_parts_that_go_elsewhere_are_named(rulebook: Rulebook) -> None:
+    parts = {part.name: part.destination for part in rulebook.search("샴푸통").parts}
+    assert parts == {"펌프": "general"}
+
+
+def test_a_region_has_its_own_way(rulebook: Rulebook) -> None:
+    assert first(rulebook.search("노끈")) == ("match", "twine", ["general"])
+    assert first(rulebook.search("노끈", region="서울시 강남구")) == ("match", "twine", ["vinyl"])
+    assert first(rulebook.search("노끈", region="서울 강남구", on=date(2024, 6, 30))) == ("match", "twine", ["general"])
+    seoul = [rule.id for rule in rulebook.rules("twine", region="서울 강남구")]
+    assert "seoul-film.dispose.1" in seoul
+    assert "twine.dispose.general" not in seoul
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("기름 묻은", {"dirt": "oily"}),
+        ("안 씻은", {"dirt": "dirty"}),
+        ("깨끗한", {"dirt": "clean"}),
+        ("고추장 묻은", {"dirt": "dirty"}),
+        ("부푼", {"damage": "swollen"}),
+        ("안 깨진", {"damage": "intact"}),
+        ("내용물 남은", {"contents": "remaining"}),
+        ("다 쓴", {"contents": "empty"}),
+        ("코팅된", {"material": "coated"}),
+        ("무라벨", {"label": "off"}),
+        ("뚜껑 닫은", {"cap": "on"}),
+        ("너무 큰", {"size": "large"}),
+        ("대형폐기물", {}),
+    ],
+)
+def test_conditions_are_read_from_words(text: str, state: dict[str, str]) -> None:
+    assert read(text).known() == state
+
+
+def test_a_state_drops_what_no_axis_has() -> None:
+    assert State.of({"dirt": "filthy", "material": "paper", "colour": "red", "cap": 3}) == State(material="paper")
+
+
+# --- meaning
+# -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_exact_name_needs_no_embedding(database: Database) -> None:
+    embedder = LetterPairs()
+    assert Rulebook(database, embedder).search("투명 페트병 버리는 법").decision == "match"
+    assert embedder.asked == []
+    Rulebook(database, embedder).search("이름 모를 무엇")
+    assert embedder.asked == ["이름 모를 무엇"]
+
+
+def test_another_models_vectors_are_never_compared(database: Database) -> None:
+    embedder = LetterPairs("other-model")
+    assert Rulebook(database, embedder).search("이름 모를 무엇").decision == "not_found"
+    assert embedder.asked == []
+
+
+def test_names_are_found_while_the_model_is_away(database: Database) -> None:
+    nobody = Embedder("http://127.0.0.1:9/v1", "", "letter-pairs", timeout=1)
+    with pytest.raises(EmbeddingFailed):
+        nobody.query(["페트병"])
+    assert Rulebook(database, nobody).search("쓰다 남은 보조 밧테리요").candidates[0].id == "power-bank"
+
+
+def test_meaning_finds_what_no_name_says(servers: Addresses, corpus: Corpus, embedding_url: str) -> None:
+    """With the real offline model, on a corpus small enough to embed here."""
+    wanted = {"milk-carton", "power-bank", "bones", "receipt", "clear-pet-bottle", "frying-pan", "medicine", "umbrella"}
+    few = replace(corpus, items=[row for row in corpus.items if row.id in wanted], rules=[])
+    database = Database(migrated(servers))
+    embedder = Embedder(embedding_url, "test", "multilingual-e5-small", timeout=120)
+    build(database, few, embedder, quiet)
+    rulebook = Rulebook(database, embedder)
+    assert len(embedder.query(["아무 말"])[0]) == DIMENSIONS
+    assert rulebook.search("계산하고 받은 종이 쪽지").candidates[0].id == "receipt"
+    assert rulebook.search("외장 배터리 팩").candidates[0].id == "power-bank"
+    assert rulebook.search("우주 정거장 가는 길").decision == "not_found"
+    database.close()
+
+
+# --- rules
+# -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_item_has_five_to_ten_rules_in_the_order_of_a_guide(rulebook: Rulebook, corpus: Corpus) -> None:
+    phases = ["prepare", "wash", "separate", "dispose", "dont", "why"]
+    for item in corpus.entries.items:
+        rules = rulebook.rules(item, on=TODAY)
+        assert 5 <= len(rules) <= 10, item
+        assert [phases.index(rule.phase) for rule in rules] == sorted(phases.index(rule.phase) for rule in rules), item
+        assert any(rule.destination for rule in rules if rule.phase == "dispose") or any(r.disagreement for r in rules)
+
+
+def test_a_rule_is_used_from_its_day_on(database: Database) -> None:
+    with database.transaction() as tx:
+        tx.execute("UPDATE rules SET effective_from = '2026-12-01' WHERE id = 'soiled-paper.dont.1'")
+        tx.execute("UPDATE rules SET effective_to = '2026-11-30' WHERE id = 'soiled-paper.dispose.1'")
+    rulebook = Rulebook(database, None)
+    today = {rule.id for rule in rulebook.rules("receipt", on=TODAY)}
+    next_month = {rule.id for rule in rulebook.rules("receipt", on=date(2026, 12, 1))}
+    assert ("soiled-paper.dont.1" in today, "soiled-paper.dispose.1" in today) == (False, True)
+    assert ("soiled-paper.dont.1" in next_month, "soiled-paper.dispose.1" in next_month) == (True, False)
+
+
+def test_rules_follow_the_state(rulebook: Rulebook) -> None:
+    swollen = {rule.id for rule in rulebook.rules("power-bank", State(damage="swollen"))}
+    sound = {rule.id for rule in rulebook.rules("power-bank", State(damage="intact"))}
+    assert "power-bank.prepare.1" in swollen
+    assert "power-bank.prepare.1" not in sound
+    oily = {rule.id for rule in rulebook.rules("pizza-box", State(dirt="oily"))}
+    assert {"pizza-box.separate.1", "soiled-paper.dispose.1", "pizza-box.dispose.general"} <= oily
+    assert "pizza-box.dispose.paper" not in oily
+
+
+def test_rules_left_open_show_every_outcome(rulebook: Rulebook) -> None:
+    open_ = {rule.id for rule in rulebook.rules("pizza-box")}
+    assert {"pizza-box.dispose.paper", "pizza-box.dispose.general"} <= open_
+
+
+def test_too_many_rules_are_cut_to_those_near_the_question(database: Database) -> None:
+    with_meaning = Rulebook(database, LetterPairs())
+    ids = [rule.id for rule in with_meaning.rules("power-bank", limit=8, question="소금물에 담그는 것도 위험해요")]
+    assert len(ids) == 8
+    assert "lithium-family.dont.1" in ids
+    assert "power-bank.dispose.battery" in ids
+
+
+def test_items_and_rules_can_be_opened_one_by_one(rulebook: Rulebook) -> None:
+    item = rulebook.item("umbrella")
+    assert item
+    assert (item.name, item.name_en, [part.destination for part in item.parts]) == (
+        "우산",
+        "Umbrella",
+        ["scrap_metal", "general"],
+    )
+    assert rulebook.item("choice-cup") is None
+    rule = rulebook.rule("clear-pet.separate.2")
+    assert rule
+    assert "뚜껑" in rule.text
+    assert rule.source.url
+    assert rulebook.rule("clear-pet.separate.99") is None
+    assert rulebook.rules("nothing") == []
+
+
+def test_before_the_first_build_it_says_so(own_database_url: str) -> None:
+    database = Database(own_database_url)
+    with pytest.raises(Unavailable, match="has not been built yet"):
+        Rulebook(database, None).search("페트병")
+    with pytest.raises(Unavailable, match="has not been built yet"):
+        Rulebook(database, None).index_version()
+    database.close()
