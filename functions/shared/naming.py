@@ -31,6 +31,12 @@ def event_type(resource: str, action: str, version: int = 1) -> str:
     return f"{EVENT_PREFIX}.{resource}.v{version}.{action}"
 
 
+def stage(type_: str) -> str:
+    """What a citizen's app calls an event: its type without prefix and version (`photo.ingested`)."""
+    resource, _version, action = type_.removeprefix(f"{EVENT_PREFIX}.").split(".")
+    return f"{resource}.{action}"
+
+
 def source(function: str) -> str:
     """CloudEvents `source` of a function."""
     return f"/functions/{function}"

@@ -1,0 +1,80 @@
+// Without a photo: what is it, and how is it thrown away?
+
+import { call } from "./api.js";
+import { alarm, fill, focus, h } from "./dom.js";
+import { destination, phases, sources } from "./guide.js";
+import { homeFields, readHome } from "./home.js";
+import { t } from "./texts.js";
+
+/** Show the search in `root`, with the answer to `text` where there is one. */
+export function searchView(root, text) {
+  const title = h("h1", {}, t("page.search"));
+  const input = h("input", { id: "q", type: "search", maxLength: 100, value: text, placeholder: t("page.search.example"), required: true });
+  const answer = h("div", { className: "result", "aria-live": "polite" });
+  const form = h("form", { role: "search", onsubmit: (event) => { event.preventDefault(); go(input.value); } },
+    h("label", { htmlFor: "q" }, t("page.search.what")),
+    h("div", { className: "row" }, input, h("button", { type: "submit" }, t("page.search.go"))),
+    h("details", { className: "quiet" }, h("summary", {}, t("page.home")), homeFields()));
+  fill(root, title, form, answer);
+  focus(title);
+  if (text) look(text);
+
+  function go(words) {
+    const address = `#/search/${encodeURIComponent(words.trim())}`;
+    if (location.hash === address) look(words.trim());
+    else location.hash = address;
+  }
+
+  async function look(words) {
+    fill(answer, h("p", { className: "busy" }, t("page.loading")));
+    try {
+      const found = await call("GET", `/waste/items?${new URLSearchParams({ q: words, ...readHome() })}`);
+      if (found.decision === "match") await open(found.candidates[0].id, found.state, found.candidates.slice(1));
+      else if (found.question) fill(answer, ask(found), others(found.candidates));
+      else fill(answer, h("section", { className: "card" }, h("h2", {}, t("page.search.none")), h("p", {}, t("page.search.none.detail"))), others(found.candidates));
+    } catch (error) {
+      fill(answer, alarm(h("strong", {}, error.message), h("p", {}, error.detail)));
+    }
+  }
+
+  function ask(found) {
+    return h("section", { className: "card question" }, h("h2", {}, found.question.question),
+      h("div", { className: "options" }, found.question.options.map((option) =>
+        h("button", {
+          type: "button", className: "option",
+          onclick: () => open(option.item_id, { ...found.state, ...option.state }, found.candidates),
+        }, option.label))));
+  }
+
+  async function open(id, state, rest) {
+    const known = Object.entries(state ?? {}).filter(([, value]) => value && value !== "unknown");
+    try {
+      const item = await call("GET", `/waste/items/${encodeURIComponent(id)}?${new URLSearchParams([...known, ...Object.entries(readHome())])}`);
+      fill(answer, itemView(item), others(rest.filter((candidate) => candidate.id !== id)));
+    } catch (error) {
+      fill(answer, alarm(h("strong", {}, error.message), h("p", {}, error.detail)));
+    }
+  }
+
+  function others(candidates) {
+    return candidates.length > 0 && h("section", { className: "card" }, h("h2", {}, t("page.search.others")),
+      h("div", { className: "options" }, candidates.map((candidate) =>
+        h("button", { type: "button", className: "option", onclick: () => open(candidate.id, {}, candidates) }, candidate.name))));
+  }
+}
+
+/** One item as its rules say, no model involved: every sentence is a rule. */
+function itemView(item) {
+  const cited = item.rules.map((rule) => ({ phase: rule.phase, text: rule.text, rule_ids: [rule.id] }));
+  const { cite, list } = phases(cited, item.rules);
+  const warnings = cited.filter(({ phase }) => phase === "dont" || phase === "why");
+  return h("article", { className: "guide" },
+    h("h2", {}, item.name),
+    item.destinations.map((place) => destination(place)),
+    item.parts.length > 0 && h("section", { className: "card" }, h("h2", {}, t("page.search.parts")),
+      h("ul", {}, item.parts.map(({ name, destination: place }) => h("li", {}, t("page.search.part", { name, place: place.name }))))),
+    list,
+    warnings.length > 0 && h("section", { className: "card caution" }, h("h2", {}, t("page.guide.cautions")),
+      h("ul", {}, warnings.map((warning) => h("li", {}, warning.text, " ", cite(warning.rule_ids))))),
+    sources(item.rules));
+}

@@ -1,0 +1,32 @@
+// Everything a person reads comes from the catalogue (/messages.json): no sentence stands in the code of the page.
+
+export const lang = document.documentElement.lang;
+
+const catalogue = await (await fetch(`/messages.json?lang=${lang}`)).json();
+
+/** The text of `key` with its {places} filled; the key itself where the catalogue lacks it (a test finds those). */
+export function t(key, values = {}) {
+  return (catalogue[key] ?? key).replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
+}
+
+/** The text of `key`, or `fallback` where the catalogue does not know it. */
+export function textOr(key, fallback) {
+  return catalogue[key] ?? fallback;
+}
+
+/** Switch to the other language: the server renders the page anew, the address (and so the view) stays. */
+export function switchLanguage() {
+  const other = lang === "ko" ? "en" : "ko";
+  document.cookie = `lang=${other}; path=/; max-age=31536000; samesite=lax`;
+  location.reload();
+}
+
+/** A day such as "2026. 1. 1." from an ISO date or time. */
+export function day(iso) {
+  return new Date(iso.length === 10 ? `${iso}T00:00:00` : iso).toLocaleDateString(lang);
+}
+
+/** A day and time of day. */
+export function moment(iso) {
+  return new Date(iso).toLocaleString(lang, { dateStyle: "medium", timeStyle: "short" });
+}
