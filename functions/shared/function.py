@@ -84,11 +84,14 @@ def step(
     name: str,
     *,
     handle: Callable[[Event[Any], D], Done],
-    deps: type[D],
+    deps: type[D] | D,
     warm: Callable[[D], None] | None = None,
 ) -> Callable[[flask.Request], flask.Response]:
-    """The HTTP function of consumer `name`. `warm` answers upload.v1.presigned: it makes ready, and owes no claim."""
-    runner = _Runner(name, handle, deps.from_env(os.environ), warm)
+    """The HTTP function of consumer `name`. `warm` answers upload.v1.presigned: it makes ready, and owes no claim.
+
+    `deps` is the class, made from the environment, or one that main.py made because it serves another path too.
+    """
+    runner = _Runner(name, handle, deps.from_env(os.environ) if isinstance(deps, type) else deps, warm)
 
     def main(request: flask.Request) -> flask.Response:  # functions-framework takes plain functions only
         return runner.answer(request)

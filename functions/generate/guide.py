@@ -1,0 +1,212 @@
+"""The guide: its schema, what must be true of it before a citizen reads it, and the plain one that always is.
+
+A guide may only say what the retrieved rules say. That is checked here, not hoped for: ids, destinations, and whether a
+sentence shares its words with the rules it cites. A model that was talked into something fails all of these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+
+from functions.shared import messages
+from functions.shared.destinations import DESTINATIONS
+from functions.shared.hangul import with_particle
+
+#: Of the prompt in llm.py: part of every stored call and of the cache's key.
+PROMPT_VERSION = "guide-1"
+
+Phase = Literal["prepare", "wash", "separate", "dispose"]
+PHASES: tuple[Phase, ...] = ("prepare", "wash", "separate", "dispose")
+
+#: Share of a sentence's syllable pairs that must come from the rules: a paraphrase has more, an invention less.
+GROUNDED = 0.2
+
+_ADDRESS = re.compile(r"https?://|www\.|\b[\w-]+\.(?:com|net|org|io|kr|co|me|app|info|xyz|ly)\b", re.IGNORECASE)
+_HANGUL = re.compile(r"[가-힣]")
+Ids = Annotated[list[str], Field(max_length=10)]
+
+
+class Cited(BaseModel):
+    """One sentence for the citizen, with the rules it rests on."""
+
+    text: Annotated[str, Field(min_length=2, max_length=300)]
+    rule_ids: Ids
+
+
+class Step(Cited):
+    """One thing to do, in its phase."""
+
+    phase: Phase
+
+
+class Guide(BaseModel):
+    """How to sort one item. `destination` is a code, or empty where municipalities differ; `answer` answers the
+    citizen's question, empty without one."""
+
+    summary: Annotated[str, Field(min_length=2, max_length=300)]
+    destination: str
+    steps: Annotated[list[Step], Field(max_length=16)]
+    cautions: Annotated[list[Cited], Field(max_length=8)]
+    answer: Annotated[str, Field(max_length=600)]
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a guide is written from: the item's name, the rules as retrieved (passages as JSON), the citizen's words."""
+
+    item: str
+    rules: list[dict[str, Any]]
+    question: str
+
+    @property
+    def destinations(self) -> list[str]:
+        """Where the thing itself goes: one code; several while its state is open; none where municipalities differ.
+
+        The item's decision table says so (rules `<item>.dispose.<outcome>`), or a regional exception in its place. What
+        a family numbers (`dispose.2`) is second best.
+        """
+        decided = [rule for rule in self.of("dispose") if not rule["id"].rpartition(".")[2].isdecimal()]
+        deciding = decided or [rule for rule in self.of("dispose") if rule["destination"]][:1]
+        if any(rule["destination"] is None for rule in deciding):
+            return []
+        return list(dict.fromkeys(rule["destination"] for rule in deciding))
+
+    @property
+    def destination(self) -> str:
+        """The code, or nothing where nobody may choose for the citizen."""
+        return self.destinations[0] if len(self.destinations) == 1 else ""
+
+    @property
+    def ids(self) -> set[str]:
+        return {rule["id"] for rule in self.rules}
+
+    @property
+    def words(self) -> str:
+        """Everything the rules say, in one text."""
+        return "\n".join(f"{rule['text']} {rule.get('disagreement') or ''}" for rule in self.rules)
+
+    def of(self, phase: str) -> list[dict[str, Any]]:
+        return [rule for rule in self.rules if rule["phase"] == phase]
+
+
+def parse(answer: dict[str, Any] | None) -> Guide | str:
+    """The model's answer, or one line that says what is wrong with its form."""
+    if answer is None:
+        return "답이 JSON 객체가 아닙니다"
+    try:
+        return Guide.model_validate(answer)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+def problems(guide: Guide, brief: Brief) -> list[str]:
+    """Why this guide must not be shown, in words the model can mend it by; empty where it may.
+
+    Sentences are named by their place, never quoted: what a citizen wrote must not come back as part of a prompt.
+    Steps of a phase without rules are not looked at, because `settled` replaces them.
+    """
+    found = []
+    order = [PHASES.index(step.phase) for step in guide.steps]
+    missing = [phase for phase in PHASES if brief.of(phase) and PHASES.index(phase) not in order]
+    if sorted(order) != order or missing:
+        found.append(f"steps: {', '.join(PHASES)} 순서여야 하고 빠진 단계가 없어야 합니다")
+    if brief.destination and guide.destination != brief.destination:
+        found.append(f"destination: {brief.destination}이어야 합니다")
+    cited: list[tuple[str, Cited]] = [
+        (f"steps[{n}]", step) for n, step in enumerate(guide.steps) if brief.of(step.phase)
+    ]
+    cited += [(f"cautions[{n}]", caution) for n, caution in enumerate(guide.cautions)]
+    for place, part in cited:
+        if not part.rule_ids or set(part.rule_ids) - brief.ids:
+            found.append(f"{place}: rule_ids는 주어진 기준의 id여야 하고 하나 이상 있어야 합니다")
+        elif not grounded(part.text, [rule["text"] for rule in brief.rules if rule["id"] in part.rule_ids]):
+            found.append(f"{place}: 인용한 기준에 없는 내용입니다")
+    texts = [("summary", guide.summary), ("answer", guide.answer), *((place, part.text) for place, part in cited)]
+    return found + [f"{place}: {fault}" for place, text in texts for fault in _unfit(text, brief)]
+
+
+def _unfit(text: str, brief: Brief) -> list[str]:
+    """Languages, addresses and places that a guide has no business with."""
+    found = []
+    if text and not _HANGUL.search(text):
+        found.append("한국어로 적어야 합니다")
+    if any(match.group() not in brief.words for match in _ADDRESS.finditer(text)):
+        found.append("인터넷 주소를 적지 않습니다")
+    known = {DESTINATIONS[code].ko for code in brief.destinations if code in DESTINATIONS}
+    names = [place.ko for place in DESTINATIONS.values() if place.ko in text and place.ko not in known]
+    return found + [f"기준에 없는 배출처({name})를 적지 않습니다" for name in names if name not in brief.words]
+
+
+def settled(guide: Guide, brief: Brief) -> Guide:
+    """The guide with what is ours to say: a phase without rules says so, and words without ground are replaced."""
+    steps = [step for phase in PHASES for step in (_steps(guide, phase) if brief.of(phase) else _nothing(phase, brief))]
+    ground = [brief.words, brief.item, messages.text("guide.no_answer"), *map(_place, brief.destinations)]
+    answer = guide.answer.strip() if brief.question else ""
+    return guide.model_copy(
+        update={
+            "steps": steps,
+            "answer": answer if grounded(answer, ground) else messages.text("guide.no_answer"),
+            "summary": guide.summary if brief.destination and grounded(guide.summary, ground) else _summary(brief),
+            "destination": brief.destination,
+        }
+    )
+
+
+def plain(brief: Brief) -> Guide:
+    """The rules themselves, in the four phases: never wrong, never missing, only less friendly."""
+    steps = [
+        step
+        for phase in PHASES
+        for step in [Step(phase=phase, text=rule["text"][:300], rule_ids=[rule["id"]]) for rule in brief.of(phase)]
+        or _nothing(phase, brief)
+    ]
+    return Guide(
+        summary=_summary(brief),
+        destination=brief.destination,
+        steps=steps[:16],
+        cautions=[Cited(text=rule["text"][:300], rule_ids=[rule["id"]]) for rule in brief.of("dont")][:8],
+        answer=messages.text("guide.no_answer") if brief.question else "",
+    )
+
+
+def grounded(text: str, ground: Iterable[str]) -> bool:
+    """Whether enough of the text's syllable pairs stand in the ground as well."""
+    pairs, known = _pairs(text), set().union(*(_pairs(part) for part in ground))
+    return not pairs or len(pairs & known) / len(pairs) >= GROUNDED
+
+
+def _pairs(text: str) -> set[str]:
+    syllables = "".join(_HANGUL.findall(text))
+    return {syllables[n : n + 2] for n in range(len(syllables) - 1)}
+
+
+def _steps(guide: Guide, phase: str) -> Sequence[Step]:
+    return [step for step in guide.steps if step.phase == phase]
+
+
+def _nothing(phase: Phase, brief: Brief) -> list[Step]:
+    """A step that says there is no rule, resting on the rule that says where the thing goes."""
+    return [Step(phase=phase, text=messages.text(f"guide.nothing.{phase}"), rule_ids=[_disposal(brief)["id"]])]
+
+
+def _disposal(brief: Brief) -> dict[str, Any]:
+    return (brief.of("dispose") or brief.rules)[0]
+
+
+def _summary(brief: Brief) -> str:
+    if len(brief.destinations) > 1:
+        places = ", ".join(f"‘{DESTINATIONS[code].ko}’" for code in brief.destinations)
+        return messages.text("guide.depends", item=with_particle(brief.item, "은", "는"), places=places)
+    text: str = _disposal(brief)["text"]
+    return text[:300]
+
+
+def _place(code: str) -> str:
+    place = DESTINATIONS.get(code)
+    return f"{place.ko} {place.accepts} {place.apartment} {place.house}" if place else ""

@@ -1,0 +1,120 @@
+"""What time settles: photos that came unannounced, photos and answers that never came, a model that stays away."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from functions.shared import lifecycle, naming, outbox
+from functions.shared.events import AnalysisExpired, AnalysisFailed, Event, Payload, UploadStored
+from functions.shared.lifecycle import Superseded
+from functions.shared.objects import Objects
+from functions.shared.outbox import Broker
+from functions.shared.postgres import Database
+
+HERE = naming.source("recover")
+
+#: A form to upload lives 5 minutes (presign); 10 more for what was still on its way.
+UPLOAD_TIME = timedelta(minutes=15)
+#: An upload address that nobody ever used, and a model that never came back, are given up after a day.
+UNUSED, GIVEN_UP = timedelta(days=1), timedelta(days=1)
+BATCH = 100
+
+
+def uploads(db: Database, objects: Objects, broker: Broker, after_seconds: int) -> tuple[int, int]:
+    """Requested, and the store never said that the photo came: look ourselves. (announced, expired)"""
+    with db.transaction() as tx:
+        waiting = tx.execute(
+            """SELECT id, key, created_at, correlation_id FROM analyses
+               WHERE status = 'requested' AND coalesce(requested_at, updated_at) < now() - make_interval(secs => %s)
+               ORDER BY requested_at LIMIT %s""",
+            (after_seconds, BATCH),
+        ).fetchall()
+    announced = expired = 0
+    for analysis in waiting:
+        stat = objects.head(analysis["key"])
+        if stat is not None:
+            data = UploadStored(key=analysis["key"], size=stat.size, etag=stat.etag)
+            event = _event(analysis, f"stored:{stat.etag}", data)
+            announced += _announce(db, broker, event)
+        elif analysis["created_at"] < datetime.now(UTC) - UPLOAD_TIME:
+            expired += _expire(db, broker, analysis, "requested", "no_photo")
+    return announced, expired
+
+
+def unanswered(db: Database, broker: Broker, answer_days: int) -> int:
+    """Nobody came back: no photo for a day, or no answer to our question for `answer_days`. How many expired."""
+    expired = 0
+    for status, reason, age in (
+        ("presigned", "no_photo", UNUSED),
+        ("needs_answer", "no_answer", timedelta(days=answer_days)),
+    ):
+        with db.transaction() as tx:
+            old = tx.execute(
+                """SELECT id, correlation_id FROM analyses WHERE status = %s AND updated_at < now() - %s::interval
+                   ORDER BY updated_at LIMIT %s""",
+                (status, age, BATCH),
+            ).fetchall()
+        expired += sum(_expire(db, broker, analysis, status, reason) for analysis in old)
+    return expired
+
+
+def model_gone(db: Database, broker: Broker) -> int:
+    """Parked for a day: the citizen is told that it did not work, instead of nothing. How many failed."""
+    failed = 0
+    with db.transaction() as tx:
+        rows = tx.execute(
+            """SELECT c.consumer, c.event_source, c.event_id, a.id, a.correlation_id
+               FROM claims c JOIN analyses a ON a.id = c.analysis_id
+               WHERE c.state = 'parked' AND c.created_at < now() - %s::interval
+               ORDER BY c.created_at LIMIT %s FOR UPDATE OF c SKIP LOCKED""",
+            (GIVEN_UP, BATCH),
+        ).fetchall()
+        events = []
+        for row in rows:
+            tx.execute(
+                """UPDATE claims SET state = 'done', outcome = 'rejected', finished_at = now(), next_attempt_at = NULL
+                   WHERE consumer = %s AND event_source = %s AND event_id = %s""",
+                (row["consumer"], row["event_source"], row["event_id"]),
+            )
+            if lifecycle.fail(tx, row["id"], "model_unavailable", row["consumer"]):
+                data = AnalysisFailed(reason="model_unavailable", detail=row["consumer"])
+                events.append(_event(row, f"given up:{row['event_id']}", data))
+                outbox.append(tx, events[-1])
+                failed += 1
+    for event in events:
+        broker.post(event)
+    return failed
+
+
+def _announce(db: Database, broker: Broker, event: Event[Payload]) -> bool:
+    with db.transaction() as tx:
+        if tx.execute("SELECT 1 FROM analysis_events WHERE source = %s AND id = %s", (HERE, event.id)).fetchone():
+            return False  # said before; if nobody heard, it is a lost event like any other
+        outbox.append(tx, event)
+    broker.post(event)
+    return True
+
+
+def _expire(db: Database, broker: Broker, analysis: dict[str, Any], status: str, reason: str) -> bool:
+    event = _event(analysis, f"expired:{status}", AnalysisExpired(reason=reason))
+    try:
+        with db.transaction() as tx:
+            lifecycle.advance(tx, analysis["id"], frm={status}, to="expired")
+            outbox.append(tx, event)
+    except Superseded:
+        return False
+    broker.post(event)
+    return True
+
+
+def _event(analysis: dict[str, Any], step: str, data: Payload) -> Event[Payload]:
+    """What `recover` says of an analysis: saying it twice is saying it once."""
+    return Event(
+        id=naming.child_id(HERE, str(analysis["id"]), step),
+        source=HERE,
+        subject=str(analysis["id"]),
+        data=data,
+        time=datetime.now(UTC),
+        correlation_id=analysis["correlation_id"],
+    )

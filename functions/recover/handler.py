@@ -1,0 +1,123 @@
+"""Once a minute: whatever was lost, parked, forgotten or kept too long. Everything it does may be done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Self
+
+from functions.recover import deadletters, expiry, owed, photos, reemit
+from functions.recover.owed import Duty
+from functions.recover.settings import Settings
+from functions.shared import telemetry
+from functions.shared.config import load
+from functions.shared.events import Event, ScheduleTicked
+from functions.shared.function import Done
+from functions.shared.objects import Objects
+from functions.shared.outbox import Broker
+from functions.shared.postgres import Database, Tx, Unavailable
+
+#: A tick that waited longer than this in a queue is not done: the next one is here already.
+STALE = timedelta(seconds=50)
+#: Number of the advisory lock that keeps ticks apart ("recover" in ASCII, shortened to 63 bits).
+LOCK = 0x7265636F766572
+
+log = telemetry.logger("recover")
+
+
+@dataclass
+class Deps:
+    """The database, the broker, the object store, and who owes what."""
+
+    db: Database
+    broker: Broker
+    objects: Objects
+    settings: Settings
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        settings = load(Settings, environ)
+        return cls(
+            db=Database(settings.database_url, pool_size=settings.pool_size),
+            broker=Broker(settings.broker_url),
+            objects=Objects(
+                endpoint=settings.s3_endpoint,
+                region=settings.s3_region,
+                bucket=settings.s3_bucket,
+                access_key=settings.aws_access_key_id,
+                secret_key=settings.aws_secret_access_key,
+            ),
+            settings=settings,
+        )
+
+    @cached_property
+    def duties(self) -> list[Duty]:
+        return owed.duties(self.settings.pipelines_dir)
+
+    def ping(self) -> None:
+        self.db.ping()
+
+    def close(self) -> None:
+        self.db.close()
+
+
+def handle(event: Event[ScheduleTicked], deps: Deps) -> Done:
+    """One tick; of several at once only one does anything. The counts are logged as one line, also when they are 0."""
+    if datetime.now(UTC) - event.time > STALE:
+        log.info("stale tick skipped", of=event.time.isoformat())
+        return Done()
+    with deps.db.transaction() as tx:
+        if not _alone(tx):
+            log.info("tick skipped: another one is at work")
+            return Done()
+        log.info("tick", **_tick(deps), **_open(tx))
+    return Done()
+
+
+def dead_letter(headers: Mapping[str, str], body: bytes, deps: Deps) -> int:
+    """POST /dead-letters: the HTTP status to answer. 503 where it could not be kept (its event is owed, and comes
+    back)."""
+    letter = deadletters.read(headers, body, deps.duties)
+    try:
+        failed = deadletters.keep(deps.db, letter, deps.duties)
+    except Unavailable as error:
+        log.warning("dead letter not kept", error=str(error))
+        return 503
+    if failed is not None:
+        deps.broker.post(failed)
+    return 204
+
+
+def _tick(deps: Deps) -> dict[str, int]:
+    db, broker, objects, settings = deps.db, deps.broker, deps.objects, deps.settings
+    counts = {
+        "parked": reemit.parked(db, broker),
+        "lost": reemit.lost(db, broker, owed.owed(deps.duties), settings.recover_after_seconds),
+        "expired": expiry.unanswered(db, broker, settings.answer_days),
+        "given_up": expiry.model_gone(db, broker),
+    }
+    try:
+        counts["announced"], no_photo = expiry.uploads(db, objects, broker, settings.recover_after_seconds)
+        counts["expired"] += no_photo
+        counts["photos_deleted"] = photos.expired(db, objects, settings.photo_days)
+        counts["leftovers_deleted"] = photos.leftovers(db, objects)
+    except Unavailable as error:  # the events above must not wait for the object store
+        log.warning("tick incomplete", error=str(error))
+    return counts
+
+
+def _alone(tx: Tx) -> bool:
+    row = tx.execute("SELECT pg_try_advisory_xact_lock(%s) AS mine", (LOCK,)).fetchone()
+    return bool(row and row["mine"])
+
+
+def _open(tx: Tx) -> dict[str, int]:
+    """What an operator should look at: dead letters not replayed, analyses that have not moved for an hour."""
+    row = tx.execute(
+        """SELECT (SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL) AS dead_letters,
+                  (SELECT count(*) FROM analyses WHERE status IN ('requested', 'ingested', 'identified', 'retrieved')
+                   AND updated_at < now() - interval '1 hour') AS stuck"""
+    ).fetchone()
+    return {"dead_letters": row["dead_letters"], "stuck": row["stuck"]} if row else {}

@@ -1,0 +1,60 @@
+"""Pictures that are kept no longer: copies past their time, and originals that nobody needs."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from functions.shared import naming
+from functions.shared.objects import Objects
+from functions.shared.postgres import Database
+
+BATCH = 100
+#: An original without an analysis of ours may still be on its way to get one.
+UNKNOWN = timedelta(days=1)
+#: The original of an analysis that broke on our side stays as long as somebody may replay it.
+REPLAYABLE = timedelta(days=7)
+
+
+def expired(db: Database, objects: Objects, photo_days: int) -> int:
+    """Delete the pictures that were kept long enough; hashes and results stay. How many photos."""
+    with db.transaction() as tx:
+        rows = tx.execute(
+            """SELECT id, kept_key, model_key FROM photos
+               WHERE deleted_at IS NULL AND created_at < now() - make_interval(days => %s)
+               ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED""",
+            (photo_days, BATCH),
+        ).fetchall()
+        objects.delete([key for row in rows for key in (row["kept_key"], row["model_key"])])
+        tx.execute("UPDATE photos SET deleted_at = now() WHERE id = ANY(%s)", ([row["id"] for row in rows],))
+    return len(rows)
+
+
+def leftovers(db: Database, objects: Objects) -> int:
+    """Delete originals nobody needs: their copies exist, or they were refused, or their analysis is over. How many."""
+    found = {stat.key: stat for stat in objects.under(f"{naming.UPLOADS}/")}
+    owners = {key: naming.analysis_of_key(key) for key in found}
+    states = _states(db, [owner for owner in owners.values() if owner])
+    now = datetime.now(UTC)
+
+    def needed(key: str) -> bool:
+        state = states.get(owners[key]) if owners[key] else None
+        young = now - found[key].modified
+        if state is None:
+            return young < UNKNOWN
+        if state["reason"] == "internal":
+            return young < REPLAYABLE
+        return state["status"] in ("presigned", "requested")
+
+    useless = [key for key in found if not needed(key)]
+    objects.delete(useless)
+    return len(useless)
+
+
+def _states(db: Database, ids: list[uuid.UUID]) -> dict[uuid.UUID | None, dict[str, Any]]:
+    with db.transaction() as tx:
+        rows = tx.execute(
+            "SELECT id, status, failure ->> 'reason' AS reason FROM analyses WHERE id = ANY(%s)", (ids,)
+        ).fetchall()
+    return {row["id"]: row for row in rows}

@@ -1,0 +1,437 @@
+"""recover: nothing stays lost, parked, forgotten or unexplained, and ten ticks at once do the work of one."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from functions.recover.__main__ import main as command
+from functions.recover.owed import duties, owed
+from functions.recover.reemit import LOST_LIMIT, PARKED_LIMIT
+from functions.shared import claims, naming, wire
+from functions.shared.claims import Claim
+from functions.shared.events import (
+    AnalysisRequested,
+    Event,
+    PhotoIngested,
+    ScheduleTicked,
+    UploadPresigned,
+    UploadStored,
+)
+from functions.shared.objects import Objects
+from tests.steps import Ingress, World, collecting_ingress, deliver, deliver_at_once, load
+
+pytest_plugins = ["tests.steps"]
+
+PIPELINES = Path(__file__).parents[1] / "pipelines"
+PHOTO = PhotoIngested(photo_id="p", sha256="s", width=1, height=1)
+
+
+@pytest.fixture
+def ingress() -> Iterator[Ingress]:
+    with collecting_ingress() as door:
+        yield door
+
+
+@pytest.fixture
+def app(pipeline_env: dict[str, str], ingress: Ingress, monkeypatch: pytest.MonkeyPatch) -> Flask:
+    monkeypatch.setenv("BROKER_URL", ingress.url)
+    monkeypatch.setenv("PIPELINES_DIR", str(PIPELINES))
+    return load("recover")
+
+
+def tick(at: datetime | None = None) -> Event[Any]:
+    return Event(
+        id=str(uuid.uuid4()),
+        source="/apis/v1/namespaces/growbin-events/pingsources/recover",
+        subject="",
+        data=ScheduleTicked(schedule="recover"),
+        time=at or datetime.now(UTC),
+        correlation_id="tick",
+    )
+
+
+def aged(world: World, event: Event[Any], seconds: int = 300) -> Event[Any]:
+    """The same event, said `seconds` ago."""
+    world.do(
+        "UPDATE analysis_events SET created_at = now() - make_interval(secs => %s) WHERE id = %s", seconds, event.id
+    )
+    return event
+
+
+def lost(world: World, seconds: int = 300) -> Event[Any]:
+    """A photo was ingested some time ago, and identify never heard of it."""
+    return aged(world, world.said(world.analysis("ingested"), PHOTO, by="ingest"), seconds)
+
+
+def claimed(world: World, event: Event[Any], state: str, lease: int = -100, consumer: str = "identify") -> None:
+    """A claim in that state whose lease ends (or ended) so many seconds from now."""
+    world.do(
+        """INSERT INTO claims (consumer, event_source, event_id, analysis_id, state, lease_until, next_attempt_at)
+           VALUES (%s, %s, %s, %s, %s, now() + make_interval(secs => %s), now() + make_interval(secs => %s))""",
+        consumer,
+        event.source,
+        event.id,
+        event.subject,
+        state,
+        lease,
+        lease,
+    )
+
+
+def ids(events: list[Event[Any]]) -> list[str]:
+    return [event.id for event in events]
+
+
+# lost and parked events
+
+
+def test_who_owes_what_comes_from_the_triggers() -> None:
+    assert {(duty.type.removeprefix(f"{naming.EVENT_PREFIX}."), duty.consumer) for duty in owed(duties(PIPELINES))} == {
+        ("upload.v1.stored", "ingest"),
+        ("analysis.v1.requested", "ingest"),
+        ("photo.v1.ingested", "identify"),
+        ("item.v1.identified", "retrieve"),
+        ("item.v1.clarified", "retrieve"),
+        ("rules.v1.retrieved", "generate"),
+    }
+
+
+def test_a_mounted_folder_names_every_duty_once_and_an_empty_one_is_refused(tmp_path: Path) -> None:
+    hidden = tmp_path / "..2026_11_23"
+    hidden.mkdir()
+    for folder in (hidden, tmp_path):
+        (folder / "triggers.yaml").write_text((PIPELINES / "analysis" / "triggers.yaml").read_text())
+    assert duties(tmp_path) == duties(PIPELINES)
+    with pytest.raises(ValueError, match="no Triggers"):
+        duties(tmp_path / "elsewhere")
+
+
+def test_ten_ticks_at_once_say_a_lost_event_once(app: Flask, world: World, ingress: Ingress) -> None:
+    events = [lost(world) for _ in range(20)]
+    assert {reply.status for reply in deliver_at_once(app, *[tick() for _ in range(10)])} == {204}
+    assert sorted(ids(ingress.events)) == sorted(ids(events))
+    assert ingress.events[0].data == PHOTO
+
+
+def test_what_was_said_again_is_left_alone_for_a_while_and_may_be_taken(
+    app: Flask, world: World, ingress: Ingress
+) -> None:
+    event = lost(world)
+    deliver(app, tick())
+    deliver(app, tick())
+    assert ids(ingress.take()) == [event.id]
+    with world.db.transaction() as tx:
+        mine = claims.claim(tx, "identify", event)
+        assert isinstance(mine, Claim)
+        claims.release(tx, mine, "test")
+    world.do("UPDATE claims SET lease_until = now() - interval '61 s'")
+    deliver(app, tick())
+    assert ids(ingress.take()) == [event.id]
+
+
+def test_only_what_is_really_lost_is_said_again(app: Flask, world: World, ingress: Ingress) -> None:
+    claimed(world, lost(world), "done")
+    claimed(world, lost(world), "dead")
+    claimed(world, lost(world), "running", lease=20)
+    claimed(world, lost(world), "parked", lease=20)
+    claimed(world, lost(world), "released", lease=0)
+    lost(world, seconds=30)
+    lost(world, seconds=8 * 24 * 3600)
+    aged(world, world.said(world.analysis("presigned"), UploadPresigned(key="k"), by="presign"))
+    crashed = lost(world)
+    claimed(world, crashed, "running", lease=-70)
+    deliver(app, tick())
+    assert ids(ingress.events) == [crashed.id]
+
+
+def test_a_broker_that_is_down_leaves_no_mark(app: Flask, world: World, ingress: Ingress) -> None:
+    event = lost(world)
+    ingress.open = False
+    assert deliver(app, tick()).status == 204
+    assert world.rows("SELECT * FROM claims") == []
+    ingress.open = True
+    deliver(app, tick())
+    assert ids(ingress.events) == [event.id]
+
+
+def test_parked_work_comes_back_when_due_a_gentle_number_at_a_time(app: Flask, world: World, ingress: Ingress) -> None:
+    for _ in range(PARKED_LIMIT + 5):
+        claimed(world, lost(world), "parked", lease=-1)
+    deliver_at_once(app, *[tick() for _ in range(5)])
+    assert len(ingress.take()) == PARKED_LIMIT
+    deliver(app, tick())
+    assert len(ingress.take()) == 5
+    deliver(app, tick())
+    assert ingress.take() == []
+    assert {row["state"] for row in world.rows("SELECT state FROM claims")} == {"released"}
+
+
+def test_lost_events_come_back_a_gentle_number_at_a_time(app: Flask, world: World, ingress: Ingress) -> None:
+    for _ in range(LOST_LIMIT + 5):
+        lost(world)
+    deliver(app, tick())
+    assert len(ingress.take()) == LOST_LIMIT
+    deliver(app, tick())
+    assert len(ingress.take()) == 5
+
+
+def test_a_tick_that_waited_too_long_does_nothing(app: Flask, world: World, ingress: Ingress) -> None:
+    lost(world)
+    assert deliver(app, tick(datetime.now(UTC) - timedelta(minutes=2))).status == 204
+    assert ingress.events == []
+
+
+def test_every_tick_is_one_line_of_counts(app: Flask, world: World, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("recover").addHandler(caplog.handler)
+    lost(world)
+    deliver(app, tick())
+    (line,) = [record for record in caplog.records if record.message == "tick"]
+    assert vars(line)["fields"] == {
+        "parked": 0,
+        "lost": 1,
+        "expired": 0,
+        "given_up": 0,
+        "announced": 0,
+        "photos_deleted": 0,
+        "leftovers_deleted": 0,
+        "dead_letters": 0,
+        "stuck": 0,
+    }
+
+
+# time
+
+
+def test_a_photo_the_store_never_announced_is_found(
+    app: Flask, world: World, objects: Objects, ingress: Ingress
+) -> None:
+    analysis = world.analysis("requested", requested_at=datetime.now(UTC) - timedelta(minutes=3))
+    objects.put(world.key(analysis), b"photo", "image/jpeg")
+    deliver_at_once(app, tick(), tick(), tick())
+    deliver(app, tick())
+    (event,) = ingress.events
+    assert (event.subject, event.source) == (analysis, "/functions/recover")
+    assert event.data == UploadStored(key=world.key(analysis), size=5, etag="5ae0c1c8a5260bc7b6648f6fbd115c35")
+    assert world.types(analysis) == ["upload.v1.stored"]
+
+
+def test_a_photo_that_never_came_expires_after_its_address_did(app: Flask, world: World, objects: Objects) -> None:
+    def asked(minutes: int) -> str:
+        then = datetime.now(UTC) - timedelta(minutes=minutes)
+        return world.analysis("requested", created_at=then, requested_at=then)
+
+    old, young = asked(16), asked(14)
+    deliver(app, tick())
+    assert world.state(old)["status"] == "expired"
+    assert world.types(old) == ["analysis.v1.expired"]
+    assert world.state(old)["finished_at"]
+    assert world.state(young)["status"] == "requested"
+
+
+@pytest.mark.parametrize(("status", "days", "reason"), [("presigned", 1, "no_photo"), ("needs_answer", 7, "no_answer")])
+def test_nobody_came_back(app: Flask, world: World, status: str, days: int, reason: str) -> None:
+    def left(hours: int) -> str:
+        return world.analysis(status, updated_at=datetime.now(UTC) - timedelta(days=days, hours=hours))
+
+    old, young = left(1), left(-1)
+    deliver_at_once(app, tick(), tick())
+    event = world.row("SELECT type, data FROM analysis_events WHERE analysis_id = %s", old)
+    assert (event["type"].rpartition(".")[2], event["data"]) == ("expired", {"reason": reason})
+    assert [world.state(analysis)["status"] for analysis in (old, young)] == ["expired", status]
+
+
+def test_a_model_that_stays_away_for_a_day_is_said_to_the_citizen(app: Flask, world: World, ingress: Ingress) -> None:
+    gone, patient = lost(world), lost(world)
+    for event in (gone, patient):
+        claimed(world, event, "parked", lease=600)
+    world.do("UPDATE claims SET created_at = now() - interval '25 hours' WHERE event_id = %s", gone.id)
+    deliver(app, tick())
+    assert world.state(gone.subject)["failure"]["reason"] == "model_unavailable"
+    assert world.types(gone.subject)[-1] == "analysis.v1.failed"
+    assert world.row("SELECT state FROM claims WHERE event_id = %s", gone.id)["state"] == "done"
+    assert world.state(patient.subject)["status"] == "ingested"
+
+
+def test_pictures_go_after_their_time_and_originals_when_nobody_needs_them(
+    app: Flask, world: World, objects: Objects
+) -> None:
+    photos = []
+    for days in (91, 89):
+        analysis = world.analysis("completed", outcome="guide")
+        keys = [naming.photo_key(uuid.UUID(analysis), size) for size in ("kept", "model")]
+        for key in keys:
+            objects.put(key, b"photo", "image/jpeg")
+        world.do(
+            """INSERT INTO photos (id, analysis_id, user_id, kind, kept_key, model_key, sha256, phash, width, height,
+                                   bytes, created_at)
+               SELECT %s, id, user_id, 'before', %s, %s, 's', 'p', 1, 1, 1, now() - make_interval(days => %s)
+               FROM analyses WHERE id = %s""",
+            uuid.uuid4(),
+            *keys,
+            days,
+            analysis,
+        )
+        photos.append((analysis, keys))
+    originals = {
+        status: world.analysis(status)
+        for status in ("presigned", "requested", "ingested", "completed", "failed", "expired")
+    }
+    broken = world.analysis("failed")
+    world.do("""UPDATE analyses SET failure = '{"reason": "internal"}' WHERE id = %s""", broken)
+    foreign = f"uploads/{uuid.uuid4()}/before.jpg"
+    for key in (*(world.key(analysis) for analysis in (*originals.values(), broken)), foreign):
+        objects.put(key, b"photo", "image/jpeg")
+
+    deliver(app, tick())
+
+    for (analysis, keys), gone in zip(photos, (True, False), strict=True):
+        assert [objects.head(key) is None for key in keys] == [gone, gone]
+        row = world.row("SELECT deleted_at, sha256 FROM photos WHERE analysis_id = %s", analysis)
+        assert (row["deleted_at"] is not None, row["sha256"]) == (gone, "s")
+    left = {status for status, analysis in originals.items() if objects.head(world.key(analysis))}
+    assert left == {"presigned", "requested"}
+    assert objects.head(world.key(broken)) is not None
+    assert objects.head(foreign) is not None  # young: its analysis may be about to be written
+
+
+# dead letters
+
+
+def bounce(app: Flask, headers: dict[str, str], body: bytes, consumer: str = "identify", code: int = 500) -> int:
+    """Send a dead letter as the broker would."""
+    extra = {
+        "ce-knativeerrordest": f"http://{consumer}.growbin.svc.cluster.local/",
+        "ce-knativeerrorcode": str(code),
+    }
+    return app.test_client().post("/dead-letters", data=body, headers=headers | extra).status_code
+
+
+def test_a_dead_letter_is_kept_once_and_said_to_the_citizen(app: Flask, world: World, ingress: Ingress) -> None:
+    event = lost(world)
+    claimed(world, event, "released")
+    headers, body = wire.to_http(event)
+    assert [bounce(app, headers, body) for _ in range(3)] == [204] * 3
+    letter = world.row("SELECT * FROM dead_letters")
+    assert (letter["consumer"], letter["event_id"], letter["error_code"]) == ("identify", event.id, "500")
+    assert (bytes(letter["body"]), letter["attributes"]["type"]) == (body, event.type)
+    assert letter["replayed_at"] is None
+    assert world.row("SELECT state FROM claims")["state"] == "dead"
+    assert world.state(event.subject)["failure"] == {"reason": "internal", "detail": "identify", "from": "ingested"}
+    assert world.types(event.subject) == ["photo.v1.ingested", "analysis.v1.failed"]
+    assert [sent.type for sent in ingress.take()] == ["app.growbin.waste.analysis.v1.failed"]
+    deliver(app, tick())
+    assert ingress.events == []
+
+
+@pytest.mark.parametrize(
+    ("state", "lease"), [("done", -1), ("parked", 60), ("running", 20)], ids=["done", "parked", "being worked on"]
+)
+def test_a_duplicate_that_came_back_spoils_nothing(app: Flask, world: World, state: str, lease: int) -> None:
+    event = lost(world)
+    claimed(world, event, state, lease)
+    assert bounce(app, *wire.to_http(event), code=409) == 204
+    assert world.rows("SELECT * FROM dead_letters") == []
+    assert world.row("SELECT state FROM claims")["state"] == state
+    assert world.state(event.subject)["status"] == "ingested"
+
+
+@pytest.mark.parametrize("event", [tick(), None], ids=["tick", "warm-up"])
+def test_ticks_and_warm_up_calls_are_not_worth_keeping(app: Flask, world: World, event: Event[Any] | None) -> None:
+    event = event or world.said(world.analysis("presigned"), UploadPresigned(key="k"), by="presign")
+    assert bounce(app, *wire.to_http(event)) == 204
+    assert world.rows("SELECT * FROM dead_letters") == []
+
+
+def test_what_cannot_be_read_is_kept_with_its_bytes(app: Flask, world: World) -> None:
+    analysis = world.analysis("ingested")
+    headers, _ = wire.to_http(world.said(analysis, PHOTO, by="ingest"))
+    assert bounce(app, headers, b"\x00 not json") == 204
+    assert bounce(app, {"content-type": "text/plain"}, b"nothing at all", consumer="") == 204
+    first, second = world.rows("SELECT * FROM dead_letters ORDER BY id")
+    assert (first["consumer"], bytes(first["body"]), first["analysis_id"]) == (
+        "identify",
+        b"\x00 not json",
+        uuid.UUID(analysis),
+    )
+    assert (second["consumer"], bytes(second["body"])) == ("unknown", b"nothing at all")
+    assert world.state(analysis)["status"] == "failed"
+
+
+def test_what_an_analysis_never_said_does_it_no_harm(app: Flask, world: World) -> None:
+    forged = world.said(world.analysis("ingested"), PHOTO, by="ingest", stored=False)
+    assert bounce(app, *wire.to_http(forged)) == 204
+    assert world.row("SELECT analysis_id FROM dead_letters")["analysis_id"] == uuid.UUID(forged.subject)
+    assert world.state(forged.subject)["status"] == "ingested"
+    assert world.types(forged.subject) == []
+
+
+def test_a_dead_letter_that_cannot_be_kept_is_503(
+    pipeline_env: dict[str, str], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROKER_URL", "http://127.0.0.1:9/")
+    monkeypatch.setenv("PIPELINES_DIR", str(PIPELINES))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    app = load("recover")
+    assert bounce(app, *wire.to_http(lost(world))) == 503
+    assert deliver(app, tick()).status == 503
+
+
+@pytest.mark.parametrize("by", ["number", "analysis"])
+def test_poison_is_one_dead_letter_that_can_be_driven_again(
+    app: Flask, world: World, ingress: Ingress, capsys: pytest.CaptureFixture[str], by: str
+) -> None:
+    analysis = world.analysis("requested")
+    event = world.said(analysis, AnalysisRequested(key=world.key(analysis)))
+    headers, body = wire.to_http(event)
+    bounce(app, headers, body, consumer="ingest")
+    assert world.state(analysis)["status"] == "failed"
+    ingress.sent.clear()
+
+    number = world.row("SELECT id FROM dead_letters")["id"]
+    assert command(["replay", str(number) if by == "number" else analysis]) == 0
+
+    assert "sent again" in capsys.readouterr().out
+    state = world.state(analysis)
+    assert (state["status"], state["failure"], state["finished_at"]) == ("requested", None, None)
+    (sent,) = ingress.sent
+    assert sent[1] == body
+    assert ingress.take() == [event]
+    assert world.row("SELECT replayed_at FROM dead_letters")["replayed_at"]
+    # the cause is still there: it comes back, and is the same one letter, open again
+    bounce(app, headers, body, consumer="ingest")
+    assert world.row("SELECT replayed_at FROM dead_letters")["replayed_at"] is None
+    assert world.types(analysis) == ["analysis.v1.requested", "analysis.v1.failed", "analysis.v1.failed"]
+    # the cause is gone: the real function takes the work up where it stood
+    assert command(["replay", analysis]) == 0
+    assert deliver(load("ingest"), event).status == 204
+    assert world.state(analysis)["status"] == "requested"
+    assert world.row("SELECT state FROM claims")["state"] == "done"
+
+
+def test_replay_says_what_it_cannot_do(
+    app: Flask, world: World, capsys: pytest.CaptureFixture[str], ingress: Ingress
+) -> None:
+    assert command(["replay", "12"]) == 1
+    assert command(["replay", "'; DROP TABLE users"]) == 2
+    assert command([]) == 2
+    said = capsys.readouterr().out
+    assert "no dead letter of 12" in said
+    assert "usage:" in said
+    event = lost(world)
+    bounce(app, *wire.to_http(event))
+    ingress.sent.clear()
+    ingress.open = False
+    assert command(["replay", event.subject]) == 0
+    assert "not sent" in capsys.readouterr().out
+    ingress.open = True
+    world.do("UPDATE claims SET lease_until = now() - interval '61 s'")
+    deliver(app, tick())
+    assert ids(ingress.take()) == [event.id]
