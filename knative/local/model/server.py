@@ -62,6 +62,7 @@ class Standin:
         self._embedder = embeddings.Embedder()
         self._looking = ThreadPoolExecutor(1, "looking")
         self._embedding = ThreadPoolExecutor(1, "embedding")
+        self._in_flight = 0
 
     def app(self) -> web.Application:
         """The aiohttp application."""
@@ -88,6 +89,13 @@ class Standin:
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """Answer one chat completion; it is counted before anything else happens to it."""
         _authorise(request)
+        self._in_flight += 1
+        try:
+            return await self._chat(request)
+        finally:
+            self._in_flight -= 1
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         trouble: BadRequest | None = None
         asked: Asked | None = None
@@ -152,8 +160,8 @@ class Standin:
         return await _send(request, {"object": "list", "data": data, "model": embeddings.MODEL, "usage": usage}, fault)
 
     async def counts(self, request: web.Request) -> web.StreamResponse:
-        """Calls so far."""
-        return web.json_response(self.ledger.counts())
+        """Calls so far, and chat calls not answered yet."""
+        return web.json_response({**self.ledger.counts(), "in_flight": self._in_flight})
 
     async def set_fault(self, request: web.Request) -> web.StreamResponse:
         """Misbehave from the next call on."""

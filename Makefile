@@ -1,0 +1,71 @@
+# Every way into the project. CI runs the same targets (.ci/run, .github/workflows/ci.yaml).
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+STATE ?= .local
+PY := .venv/bin/python
+FUNCTIONS := auth presign waste live web ingest identify retrieve generate recover setup
+UV_VERSION := 0.13.9
+
+.PHONY: help run test lint types analyze trace replay search bench lock schemas clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+run: .venv/.stamp ## start everything, analyse the sample photo, serve until Ctrl-C (ONCE=1: stop after the sample; PORT=8080)
+	@exec $(PY) -m knative.local run --state $(STATE) $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
+
+test: lint types ## lint, types and every test, against the real servers
+	@$(PY) -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
+
+lint: .venv/.stamp ## ruff: style and format
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+types: .venv/.stamp ## mypy --strict
+	@$(PY) -m mypy functions knative tests
+
+analyze: .venv/.stamp ## send a photo to the running system: PHOTO=bottle.jpg Q="뚜껑은요?"
+	@$(PY) -m knative.local analyze --state $(STATE) --photo "$${PHOTO:-}" --question "$${Q:-}"
+
+trace: .venv/.stamp ## one analysis as a timeline: ID=<analysis id>
+	@$(PY) -m knative.local trace --state $(STATE) "$${ID:?say which analysis: make trace ID=…}"
+
+replay: .venv/.stamp ## drive a dead letter again: ID=<dead letter id>
+	@$(PY) -m knative.local replay --state $(STATE) "$${ID:?say which dead letter: make replay ID=…}"
+
+search: .venv/.stamp ## search the rules of the running system: Q="고추장 묻은 용기"
+	@$(PY) -m knative.local search --state $(STATE) "$${Q:?say what to look for: make search Q=…}"
+
+bench: .venv/.stamp ## POST analyze at 20 requests a second for 60 s: a table and JSON
+	@$(PY) -m tests.bench --state $(STATE) $(ARGS)
+
+lock: .venv/.stamp ## compile pyproject.toml's groups into the pinned, hashed requirements files
+	@$(PY) -m pip install -q uv==$(UV_VERSION)
+	@compile() { $(PY) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q "$$@"; }; \
+	compile $(addprefix --group ,$(FUNCTIONS) local dev) -o requirements.txt; \
+	for name in $(FUNCTIONS); do echo "functions/$$name/requirements.txt"; \
+	  compile --group $$name -c requirements.txt -o functions/$$name/requirements.txt; done
+
+schemas: .venv/.stamp ## write functions/shared/schemas/ from events.py
+	@$(PY) -m functions.shared.schema
+
+clean: ## remove the state folder: database, photos, logs, fetched RabbitMQ
+	@if [ -e $(STATE)/lock ] && ! flock -n $(STATE)/lock true; then echo "It is still running: stop it with Ctrl-C first." >&2; exit 1; fi
+	@rm -rf $(STATE)
+
+.venv/.stamp: requirements.txt
+	@python=; for p in $${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do \
+	  "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { python=$$p; break; }; done; \
+	[ -n "$$python" ] || { echo "Python 3.11 or newer is needed and was not found: install it, or name it with PYTHON=/path/to/python3." >&2; exit 1; }; \
+	"$$python" -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing: install the package python3-venv (Debian, Ubuntu), or name another Python with PYTHON=/path/to/python3." >&2; exit 1; }; \
+	echo "Setting up .venv: $$(grep -c == requirements.txt) packages, about a minute the first time."; \
+	"$$python" -m venv .venv; \
+	$(PY) -m pip install --disable-pip-version-check --no-input --require-hashes --no-deps -r requirements.txt > .venv/install.log 2>&1 & pip=$$!; \
+	trap "kill $$pip 2>/dev/null || true" EXIT; \
+	while sleep 2; kill -0 $$pip 2>/dev/null; do \
+	  if grep -q '^Installing' .venv/install.log; then doing="writing them"; else doing="$$(grep -c '^Collecting' .venv/install.log || true) of them fetched"; fi; \
+	  printf '  %3s s: %s\r' "$$SECONDS" "$$doing"; done; \
+	wait $$pip || { echo "Installing the packages failed: $$(grep -E '^ERROR' .venv/install.log | head -1) (all of it: .venv/install.log)" >&2; exit 1; }; \
+	echo "  .venv is ready.           "; touch $@
