@@ -497,7 +497,7 @@ def test_counts_outlive_a_kill(tmp_path: Path) -> None:
     running = Server(tmp_path / "calls.jsonl")
     try:
         client = openai.OpenAI(base_url=f"{running.url}/v1", api_key="any", max_retries=0, timeout=10)
-        assert running.counts() == {"chat": 0, "chat_by_schema": {}, "embeddings": 0, "repeated": 0}
+        assert running.counts() == {"chat": 0, "chat_by_schema": {}, "embeddings": 0, "repeated": 0, "in_flight": 0}
         guide(client, "하나")
         guide(client, "하나")
         guide(client, "둘")

@@ -1,0 +1,143 @@
+"""Two hundred analyses in flight while everything is killed once: none is lost, none is done twice.
+
+The test prints its integers. Model calls may exceed two an analysis only by repairs and by the calls that were in
+flight when something that holds or stores an answer was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from knative.local.run import LocalCluster
+from tests.bench import photo
+from tests.citizen import Citizen
+from tests.conftest import FAST, free_ports, fresh_state
+from tests.running import Running
+
+ANALYSES = 200
+ITEMS = ("투명 페트병", "유리병", "우유팩", "택배 상자", "통조림 캔", "과자 봉지", "영수증", "칫솔")
+
+#: In this order, one every few seconds, while the analyses run.
+VICTIMS = (
+    "ingest", "waste", "identify", "eventing", "generate", "rabbitmq", "retrieve", "redis", "presign", "postgres",
+    "recover", "auth", "live", "web", "identify", "generate", "serving",
+)  # fmt: skip
+
+#: Killing one of these can lose a model call that was already counted but not yet stored.
+HOLDERS = {"identify", "generate", "postgres", "serving"}
+
+
+@pytest.fixture(scope="module")
+def doomed() -> Iterator[Running]:
+    """A system of its own to be killed."""
+    with LocalCluster(fresh_state("doomed"), free_ports(29000), FAST) as local:
+        yield Running(local)
+
+
+async def storm(doomed: Running) -> tuple[list[str], list[dict[str, Any]], int]:
+    """Submit all, kill everything meanwhile: ids, last states, and calls in flight at the kills that can lose one."""
+    lost_at_most, in_flight = 0, []
+    timeout = aiohttp.ClientTimeout(total=20)
+    async with aiohttp.ClientSession(timeout=timeout) as http:
+        citizen = await Citizen(doomed.gateway, http, patience=90).sign_in()
+        gate = asyncio.Semaphore(8)
+
+        async def upload(number: int) -> tuple[str, str]:
+            async with gate:
+                return await citizen.upload(photo(number))
+
+        uploaded = await asyncio.gather(*(upload(number) for number in range(ANALYSES)))
+
+        async def ask(number: int, key: str) -> str:
+            question = f"{ITEMS[number % len(ITEMS)]} 어떻게 버려요? ({number}번째 질문)"
+            headers = {"Idempotency-Key": str(uuid.uuid4())}
+            answer = await citizen.call("POST", "/api/v1/waste/analyze", {"key": key, "question": question}, headers)
+            return str(answer["id"])
+
+        asking = asyncio.gather(*(ask(number, key) for number, (_, key) in enumerate(uploaded)))
+        for victim in VICTIMS:
+            await asyncio.sleep(1.5)
+            in_flight.append(await asyncio.to_thread(running, doomed))
+            if victim not in HOLDERS:
+                await asyncio.to_thread(kill, doomed, victim)
+                continue
+            at_the_kill = await asyncio.to_thread(doomed.model.counts)
+            await asyncio.to_thread(kill, doomed, victim)
+            if victim == "postgres":
+                await asyncio.sleep(1)  # what is answered until it is back cannot be stored either
+            begun = (await asyncio.to_thread(doomed.model.counts))["chat"] - at_the_kill["chat"]
+            lost_at_most += at_the_kill["in_flight"] + begun
+        ids = await asking
+        print(f"in flight at the kills: {in_flight}")
+        ticking = asyncio.create_task(ticks(doomed))
+        states = await asyncio.gather(*(citizen.outcome(id_, within=300, every=2) for id_ in ids))
+        ticking.cancel()
+    return ids, states, lost_at_most
+
+
+def running(doomed: Running) -> int:
+    try:
+        return doomed.number(
+            "SELECT count(*) FROM analyses WHERE status IN ('requested', 'ingested', 'identified', 'retrieved')"
+        )
+    except Exception as error:
+        return -1 if "connect" in str(error) else -2
+
+
+def kill(doomed: Running, victim: str) -> None:
+    """As soon as there is a process to kill (a function may be at zero, or on its way back)."""
+    for _ in range(100):
+        try:
+            if doomed.local.kill(victim):
+                return
+        except OSError:
+            pass
+    print(f"{victim} had no process to kill")
+
+
+async def ticks(doomed: Running) -> None:
+    while True:
+        await asyncio.sleep(10)
+        try:
+            await asyncio.to_thread(doomed.tick)
+        except OSError as error:
+            print(f"no tick: {error}")
+
+
+def test_nothing_is_lost_and_nothing_is_repeated(doomed: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    before = doomed.model.counts()["chat"]
+    ids, states, lost_at_most = asyncio.run(storm(doomed))
+    doomed.await_quiet()
+    calls = doomed.model.counts()["chat"] - before
+    uuids = [uuid.UUID(id_) for id_ in ids]
+    repairs = doomed.number("SELECT count(*) FROM model_calls WHERE purpose LIKE '%%repair%%' AND round > 0")
+    twice = doomed.rows(
+        "SELECT analysis_id, type, count(*) FROM analysis_events WHERE analysis_id = ANY(%s)"
+        " GROUP BY 1, 2 HAVING count(*) > 1",
+        uuids,
+    )
+    effects = {
+        table: doomed.number(f"SELECT count(*) FROM {table} WHERE analysis_id = ANY(%s)", uuids)
+        for table in ("photos", "identifications", "retrievals", "guides")
+    }
+    with capsys.disabled():
+        print(
+            f"\nanalyses {len(set(ids))}, completed {sum(s['status'] == 'completed' for s in states)}, "
+            f"effects {effects}, repeated {len(twice)}, dead letters "
+            f"{doomed.number('SELECT count(*) FROM dead_letters')}, model calls {calls} = 2 × {len(ids)} + "
+            f"{calls - 2 * len(ids)} (repairs {repairs}, in flight at kills ≤ {lost_at_most})"
+        )
+    assert len(set(ids)) == ANALYSES
+    assert [state["status"] for state in states if state["status"] != "completed"] == []
+    assert [state["outcome"] for state in states if state["outcome"] != "guide"] == []
+    assert twice == []
+    assert effects == dict.fromkeys(effects, ANALYSES)
+    assert doomed.unacknowledged(ids) == []
+    assert doomed.number("SELECT count(*) FROM dead_letters") == 0
+    assert calls <= 2 * ANALYSES + repairs + lost_at_most
