@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 from PIL import Image
 
+from functions.shared.lifecycle import RUNNING
 from tests.citizen import Citizen
-
-RUNNING = ("requested", "ingested", "identified", "retrieved")
 
 
 def photo(seed: int) -> bytes:
@@ -45,18 +45,14 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
 
 
-async def running(citizen: Citizen) -> int:
-    """How many of this citizen's newest 50 × pages analyses are being worked on."""
-    count, cursor = 0, ""
-    while True:
-        page = await citizen.call("GET", f"/api/v1/waste/analyses?limit=50{cursor}")
-        count += sum(item["status"] in RUNNING for item in page["analyses"])
-        if not page.get("next"):
-            return count
-        cursor = f"&cursor={page['next']}"
+def running(database_url: str) -> int:
+    """How many analyses are being worked on."""
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT count(*) FROM analyses WHERE status = ANY(%s)", (list(RUNNING),)).fetchone()
+    return int(row[0]) if row else 0
 
 
-async def measure(gateway: str, rate: int, seconds: int, at_least: int) -> dict[str, Any]:
+async def measure(gateway: str, database_url: str, rate: int, seconds: int, at_least: int) -> dict[str, Any]:
     """Upload, then `rate` analyze requests a second for `seconds`."""
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as http:
@@ -91,8 +87,8 @@ async def measure(gateway: str, rate: int, seconds: int, at_least: int) -> dict[
 
         async def watch() -> None:
             while not finished.is_set():
-                depths.append(await running(citizen))
-                await asyncio.sleep(5)
+                depths.append(await asyncio.to_thread(running, database_url))
+                await asyncio.sleep(1)
 
         watcher = asyncio.create_task(watch())
         start = time.perf_counter() + 0.2
@@ -124,11 +120,11 @@ def main() -> int:
     parser.add_argument("--in-flight", type=int, default=60)
     chosen = parser.parse_args()
     try:
-        gateway = json.loads((chosen.state / "run.json").read_text())["gateway"]
-    except (OSError, ValueError, KeyError):
+        run = json.loads((chosen.state / "run.json").read_text())
+    except (OSError, ValueError):
         print("Nothing is running: start it with `make run` in another terminal.", file=sys.stderr)
         return 1
-    result = asyncio.run(measure(gateway, chosen.rate, chosen.seconds, chosen.in_flight))
+    result = asyncio.run(measure(run["gateway"], run["database_url"], chosen.rate, chosen.seconds, chosen.in_flight))
     for name, value in result.items():
         print(f"{name:<14} {value}")
     print(json.dumps(result))

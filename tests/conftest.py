@@ -16,9 +16,11 @@ import psycopg
 import pytest
 
 from knative.local.parts import Addresses, Parts, Ports
-from knative.local.run import LocalCluster
+from knative.local.run import LocalCluster, share
 from tests.running import Running
 from tests.standin import Standin
+
+pytest_plugins = ["tests.steps"]
 
 ROOT = Path(__file__).parents[1]
 STATE = ROOT / ".local" / "tests"
@@ -46,12 +48,10 @@ def _free(port: int) -> bool:
 
 
 def fresh_state(name: str) -> Path:
-    """An empty state folder that shares the packages already fetched for `make run`."""
-    state, fetched = STATE / name, ROOT / ".local" / "debian"
+    """An empty state folder that shares what was already fetched and embedded."""
+    state = STATE / name
     shutil.rmtree(state, ignore_errors=True)
-    state.mkdir(parents=True)
-    fetched.mkdir(exist_ok=True)
-    (state / "debian").symlink_to(fetched)
+    share(state)
     return state
 
 
@@ -114,7 +114,9 @@ def s3(servers: Addresses) -> Addresses:
 def standin() -> Iterator[Standin]:
     """The model stand-in, once for the run."""
     port = free_ports(26000) + 90
-    process = subprocess.Popen([sys.executable, "-m", "knative.local.model", "--port", str(port)], cwd=ROOT)
+    vectors = ROOT / ".local" / "vectors" / "e5.sqlite"
+    command = [sys.executable, "-m", "knative.local.model", "--port", str(port), "--vectors", str(vectors)]
+    process = subprocess.Popen(command, cwd=ROOT)
     try:
         yield Standin.await_ready(f"http://127.0.0.1:{port}", process)
     finally:

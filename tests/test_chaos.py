@@ -7,12 +7,16 @@ flight when something that holds or stores an answer was killed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
+import psycopg
 import pytest
+import requests
 
 from knative.local.run import LocalCluster
 from tests.bench import photo
@@ -40,9 +44,10 @@ def doomed() -> Iterator[Running]:
         yield Running(local)
 
 
-async def storm(doomed: Running) -> tuple[list[str], list[dict[str, Any]], int]:
-    """Submit all, kill everything meanwhile: ids, last states, and calls in flight at the kills that can lose one."""
-    lost_at_most, in_flight = 0, []
+async def storm(doomed: Running) -> tuple[list[str], list[dict[str, Any]], int, list[int]]:
+    """Submit all, kill everything meanwhile: ids, last states, calls in flight at the kills that can lose one, and how
+    many analyses were in flight at each kill (-1 where the database itself was on its way back)."""
+    lost_at_most, in_flight = 0, list[int]()
     timeout = aiohttp.ClientTimeout(total=20)
     async with aiohttp.ClientSession(timeout=timeout) as http:
         citizen = await Citizen(doomed.gateway, http, patience=90).sign_in()
@@ -69,16 +74,16 @@ async def storm(doomed: Running) -> tuple[list[str], list[dict[str, Any]], int]:
                 continue
             at_the_kill = await asyncio.to_thread(doomed.model.counts)
             await asyncio.to_thread(kill, doomed, victim)
-            if victim == "postgres":
-                await asyncio.sleep(1)  # what is answered until it is back cannot be stored either
+            # What was sent but not yet read by the model counts too; what is answered until the database is back
+            # cannot be stored either.
+            await asyncio.sleep(1.5 if victim == "postgres" else 0.5)
             begun = (await asyncio.to_thread(doomed.model.counts))["chat"] - at_the_kill["chat"]
             lost_at_most += at_the_kill["in_flight"] + begun
         ids = await asking
-        print(f"in flight at the kills: {in_flight}")
         ticking = asyncio.create_task(ticks(doomed))
         states = await asyncio.gather(*(citizen.outcome(id_, within=300, every=2) for id_ in ids))
         ticking.cancel()
-    return ids, states, lost_at_most
+    return ids, states, lost_at_most, in_flight
 
 
 def running(doomed: Running) -> int:
@@ -86,19 +91,21 @@ def running(doomed: Running) -> int:
         return doomed.number(
             "SELECT count(*) FROM analyses WHERE status IN ('requested', 'ingested', 'identified', 'retrieved')"
         )
-    except Exception as error:
-        return -1 if "connect" in str(error) else -2
+    except psycopg.OperationalError:
+        return -1
 
 
 def kill(doomed: Running, victim: str) -> None:
-    """As soon as there is a process to kill (a function may be at zero, or on its way back)."""
-    for _ in range(100):
-        try:
+    """SIGKILL, as soon as there is a process to kill: a function may be at zero, or on its way back."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
             if doomed.local.kill(victim):
                 return
-        except OSError:
-            pass
-    print(f"{victim} had no process to kill")
+        with contextlib.suppress(requests.RequestException):
+            wake = {"Host": f"{victim}.growbin.svc.cluster.local"}
+            requests.get(f"{doomed.activator}/healthz", headers=wake, timeout=2)
+    raise AssertionError(f"{victim} had no process to kill")
 
 
 async def ticks(doomed: Running) -> None:
@@ -112,7 +119,7 @@ async def ticks(doomed: Running) -> None:
 
 def test_nothing_is_lost_and_nothing_is_repeated(doomed: Running, capsys: pytest.CaptureFixture[str]) -> None:
     before = doomed.model.counts()["chat"]
-    ids, states, lost_at_most = asyncio.run(storm(doomed))
+    ids, states, lost_at_most, in_flight = asyncio.run(storm(doomed))
     doomed.await_quiet()
     calls = doomed.model.counts()["chat"] - before
     uuids = [uuid.UUID(id_) for id_ in ids]
@@ -131,9 +138,13 @@ def test_nothing_is_lost_and_nothing_is_repeated(doomed: Running, capsys: pytest
             f"\nanalyses {len(set(ids))}, completed {sum(s['status'] == 'completed' for s in states)}, "
             f"effects {effects}, repeated {len(twice)}, dead letters "
             f"{doomed.number('SELECT count(*) FROM dead_letters')}, model calls {calls} = 2 × {len(ids)} + "
-            f"{calls - 2 * len(ids)} (repairs {repairs}, in flight at kills ≤ {lost_at_most})"
+            f"{calls - 2 * len(ids)} (repairs {repairs}, in flight at kills ≤ {lost_at_most}); "
+            f"kills {len(in_flight)}, analyses in flight at each {in_flight}"
         )
     assert len(set(ids)) == ANALYSES
+    assert len(in_flight) == len(VICTIMS)
+    assert max(in_flight) == ANALYSES
+    assert 0 not in in_flight
     assert [state["status"] for state in states if state["status"] != "completed"] == []
     assert [state["outcome"] for state in states if state["outcome"] != "guide"] == []
     assert twice == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -112,6 +113,12 @@ def test_ten_deliveries_at_once_do_the_work_once(app: Flask, db: Database) -> No
     assert sorted(set(answers)) == [200, 409]
     assert analysis(db, event)["question"] == "x"
     assert analysis(db, event)["last_n"] == 1
+
+
+def test_the_store_does_not_know_the_correlation_id_but_the_analysis_does(client: FlaskClient, db: Database) -> None:
+    event = dataclasses.replace(requested(db, "ok"), correlation_id="of-the-object-store")
+    headers, body = wire.to_http(event)
+    assert client.post("/", data=body, headers=headers).headers["ce-correlationid"] == "c"
 
 
 def test_two_different_events_for_the_same_step_have_one_effect(client: FlaskClient, db: Database) -> None:

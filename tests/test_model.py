@@ -506,7 +506,13 @@ def test_counts_outlive_a_kill(tmp_path: Path) -> None:
         running.fault(mode="500", count=1)
         with pytest.raises(openai.InternalServerError):
             guide(client, "셋")
-        counted = {"chat": 5, "chat_by_schema": {"Guide": 4, "SeenPhoto": 1}, "embeddings": 1, "repeated": 1}
+        counted = {
+            "chat": 5,
+            "chat_by_schema": {"Guide": 4, "SeenPhoto": 1},
+            "embeddings": 1,
+            "repeated": 1,
+            "in_flight": 0,
+        }
         assert running.counts() == counted
         running.kill()
         with running.journal.open("a") as journal:

@@ -10,6 +10,7 @@ import uuid
 
 import aiohttp
 import psycopg
+import pytest
 import requests
 
 from functions.shared import outbox, wire
@@ -21,10 +22,10 @@ from tests.running import Running
 ANALYSES = 12
 
 
-async def submit(cluster: Running, first: int, count: int) -> list[str]:
+async def submit(cluster: Running, first: int, count: int, item: str = "투명 페트병") -> list[str]:
     async with aiohttp.ClientSession() as http:
         citizen = await Citizen(cluster.gateway, http).sign_in()
-        questions = (f"투명 페트병 어떻게 버려요? ({first + number})" for number in range(count))
+        questions = (f"{item} 어떻게 버려요? ({first + number})" for number in range(count))
         return [await citizen.analyze(photo(first + number), question) for number, question in enumerate(questions)]
 
 
@@ -37,8 +38,25 @@ def await_count(cluster: Running, want: int, query: str, *values: object, within
         time.sleep(1)
 
 
+@pytest.fixture(scope="module")
+def poisoned(cluster: Running) -> tuple[str, uuid.UUID]:
+    """One event is nonsense; one analysis meets a fault in our own house (planted in the database). Both are tried for
+    51 s, in which the outage below happens. Answers the nonsense's id and the analysis."""
+    nonsense = str(uuid.uuid4())
+    planted = "ALTER TABLE guides ADD CONSTRAINT planted CHECK (item_id <> 'glass-bottle') NOT VALID"
+    with psycopg.connect(cluster.local.run["database_url"], autocommit=True) as house:
+        house.execute(planted)
+    id_ = uuid.UUID(asyncio.run(submit(cluster, 6000, 1, "유리병"))[0])
+    event = cluster.rows("SELECT * FROM analysis_events WHERE analysis_id = %s AND n = 1", id_)[0]
+    headers, _ = wire.to_http(outbox.event_of(event))
+    headers |= {"ce-id": nonsense, "ce-type": "app.growbin.waste.photo.v1.ingested"}
+    requests.post(cluster.ingress, data=b'{"not": "a photo"}', headers=headers, timeout=5).raise_for_status()
+    await_count(cluster, 1, "SELECT count(*) FROM claims WHERE analysis_id = %s AND error LIKE 'Check%%'", id_)
+    return nonsense, id_
+
+
+@pytest.mark.usefixtures("poisoned")
 def test_an_outage_parks_everything_and_loses_nothing(cluster: Running) -> None:
-    letters = cluster.number("SELECT count(*) FROM dead_letters")
     cluster.model.faults("429")
     try:
         ids = [uuid.UUID(id_) for id_ in asyncio.run(submit(cluster, 5000, ANALYSES))]
@@ -52,7 +70,7 @@ def test_an_outage_parks_everything_and_loses_nothing(cluster: Running) -> None:
         cluster.model.well()
     await_count(cluster, ANALYSES, "SELECT count(*) FROM analyses WHERE id = ANY(%s) AND status = 'completed'", ids)
     assert cluster.number("SELECT count(*) FROM guides WHERE analysis_id = ANY(%s)", ids) == ANALYSES
-    assert cluster.number("SELECT count(*) FROM dead_letters") == letters
+    assert cluster.number("SELECT count(*) FROM dead_letters WHERE analysis_id = ANY(%s)", ids) == 0
     assert cluster.unacknowledged([str(id_) for id_ in ids]) == []
 
 
@@ -63,31 +81,21 @@ def replay(cluster: Running, id_: object) -> str:
     return done.stdout
 
 
-def test_poison_is_kept_once_and_can_be_driven_again(cluster: Running) -> None:
-    """One event is nonsense; the other meets a fault in our own house (planted in the database, then mended)."""
-    nonsense = str(uuid.uuid4())
-    with psycopg.connect(cluster.local.run["database_url"], autocommit=True) as house:
-        house.execute("ALTER TABLE guides ADD CONSTRAINT planted CHECK (item_id IS NULL) NOT VALID")
-        try:
-            (id_,) = asyncio.run(submit(cluster, 6000, 1))
-            event = cluster.rows("SELECT * FROM analysis_events WHERE analysis_id = %s AND n = 1", uuid.UUID(id_))[0]
-            headers, _ = wire.to_http(outbox.event_of(event))
-            headers |= {"ce-id": nonsense, "ce-type": "app.growbin.waste.photo.v1.ingested"}
-            requests.post(cluster.ingress, data=b'{"not": "a photo"}', headers=headers, timeout=5).raise_for_status()
-            kept = "SELECT count(*) FROM dead_letters WHERE"
-            await_count(cluster, 1, f"{kept} event_id = %s", nonsense)
-            await_count(cluster, 1, f"{kept} analysis_id = %s AND consumer = 'generate'", uuid.UUID(id_))
-        finally:
-            house.execute("ALTER TABLE guides DROP CONSTRAINT planted")
-    (state,) = cluster.rows("SELECT status, failure FROM analyses WHERE id = %s", uuid.UUID(id_))
+def test_poison_is_kept_once_and_can_be_driven_again(cluster: Running, poisoned: tuple[str, uuid.UUID]) -> None:
+    nonsense, id_ = poisoned
+    letters = "SELECT count(*) FROM dead_letters WHERE"
+    await_count(cluster, 1, f"{letters} event_id = %s", nonsense)
+    await_count(cluster, 1, f"{letters} analysis_id = %s AND consumer = 'generate'", id_)
+    (state,) = cluster.rows("SELECT status, failure FROM analyses WHERE id = %s", id_)
     assert (state["status"], state["failure"]["reason"]) == ("failed", "internal")
     (letter,) = cluster.rows("SELECT * FROM dead_letters WHERE event_id = %s", nonsense)
     assert bytes(letter["body"]) == b'{"not": "a photo"}'
     assert letter["attributes"]["type"] == "app.growbin.waste.photo.v1.ingested"
 
+    with psycopg.connect(cluster.local.run["database_url"], autocommit=True) as house:
+        house.execute("ALTER TABLE guides DROP CONSTRAINT planted")
     replay(cluster, id_)
-    await_count(cluster, 1, "SELECT count(*) FROM analyses WHERE id = %s AND status = 'completed'", uuid.UUID(id_))
-    assert cluster.number("SELECT count(*) FROM guides WHERE analysis_id = %s", uuid.UUID(id_)) == 1
+    await_count(cluster, 1, "SELECT count(*) FROM analyses WHERE id = %s AND status = 'completed'", id_)
+    assert cluster.number("SELECT count(*) FROM guides WHERE analysis_id = %s", id_) == 1
     replay(cluster, letter["id"])
-    cluster.await_quiet(within=90)
-    assert cluster.number("SELECT count(*) FROM dead_letters WHERE event_id = %s", nonsense) == 1
+    assert cluster.number(f"{letters} event_id = %s AND replayed_at IS NOT NULL", nonsense) == 1

@@ -21,7 +21,7 @@ from functions.shared.naming import PHOTO_TYPES
 from knative.local import client, sample
 from knative.local.children import leftovers
 from knative.local.model import labels, seeing, vision
-from knative.local.run import ClusterError, LocalCluster
+from knative.local.run import ClusterError, LocalCluster, share
 from tests.conftest import ROOT, STATE, free_ports
 
 FUNCTIONS = {"auth", "presign", "waste", "live", "web", "ingest", "identify", "retrieve", "generate", "recover"}
@@ -39,11 +39,8 @@ def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
 def state(base: int) -> Path:
     """Kept from one run of the suite to the next while schema and ports stay: most starts are second starts."""
     schema = b"".join(file.read_bytes() for file in sorted((ROOT / "functions/setup/migrations").glob("*.sql")))
-    folder, fetched = STATE / f"run-{base}-{hashlib.sha256(schema).hexdigest()[:8]}", ROOT / ".local" / "debian"
-    for each in (folder, fetched):
-        each.mkdir(parents=True, exist_ok=True)
-    if not (folder / "debian").exists():
-        (folder / "debian").symlink_to(fetched)
+    folder = STATE / f"run-{base}-{hashlib.sha256(schema).hexdigest()[:8]}"
+    share(folder)
     return folder
 
 

@@ -22,7 +22,7 @@ _LOCK = 7_305_119
 _CHUNK = 32
 _SAMPLE = 160  # names that are asked for to learn what nearness means
 
-#: From about this many rows on, an approximate index beats comparing with every one (field measurements; not reached yet).
+#: From so many rows on, an approximate index beats comparing with every one (measured elsewhere; not reached yet).
 HNSW_FROM = 2_000
 
 

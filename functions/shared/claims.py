@@ -14,18 +14,22 @@ from functions.shared.postgres import Tx
 #: Longer than the slowest honest step (two model calls of 10 s), shorter than every Trigger's total backoff (50.8 s).
 LEASE_SECONDS = 30
 
-#: After so many failed model calls the work is parked instead of retried: an outage must not burn retries.
+#: So many failed model calls are retried; then the work is parked: an outage must not burn the broker's retries.
 MODEL_FAILURES_BEFORE_PARKING = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on one event until the lease ends. `attempt` counts from 1 and fences late finishers."""
+    """The right to work on one event until the lease ends. `attempt` counts from 1 and fences late finishers.
+
+    `correlation_id` is the analysis's own: an event of the object store does not know it.
+    """
 
     consumer: str
     source: str
     id: str
     attempt: int
+    correlation_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ def claim(tx: Tx, consumer: str, event: Event[Payload]) -> Claim | Held:
     """Take the event for `consumer`, or say who holds it."""
     taken = tx.execute(
         """INSERT INTO claims AS c (consumer, event_source, event_id, analysis_id, state, lease_until)
-           VALUES (%(consumer)s, %(source)s, %(id)s, (SELECT a.id FROM analyses a WHERE a.id::text = %(subject)s),
+           VALUES (%(consumer)s, %(source)s, %(id)s, (SELECT a.id FROM analyses a WHERE a.id = %(subject)s::uuid),
                    'running', now() + make_interval(secs => %(lease)s))
            ON CONFLICT (consumer, event_source, event_id) DO UPDATE
               SET state = 'running', attempts = c.attempts + 1, next_attempt_at = NULL,
@@ -53,7 +57,7 @@ def claim(tx: Tx, consumer: str, event: Event[Payload]) -> Claim | Held:
             WHERE c.state = 'released'
                OR (c.state = 'running' AND c.lease_until < now())
                OR (c.state = 'parked' AND c.next_attempt_at <= now())
-           RETURNING attempts""",
+           RETURNING attempts, (SELECT a.correlation_id FROM analyses a WHERE a.id = c.analysis_id)""",
         {
             "consumer": consumer,
             "source": event.source,
@@ -63,7 +67,9 @@ def claim(tx: Tx, consumer: str, event: Event[Payload]) -> Claim | Held:
         },
     ).fetchone()
     if taken:
-        return Claim(consumer, event.source, event.id, taken["attempts"])
+        return Claim(
+            consumer, event.source, event.id, taken["attempts"], taken["correlation_id"] or event.correlation_id
+        )
     held = tx.execute(
         """SELECT c.state, c.reply_n,
                   EXISTS (SELECT 1 FROM analysis_events e
@@ -86,7 +92,7 @@ def release(tx: Tx, mine: Claim, error: str) -> None:
 
 
 def release_or_park(tx: Tx, mine: Claim, error: str, park_seconds: float) -> bool:
-    """The model failed: give the work back, or after the second failure park it (True) with growing patience.
+    """The model failed: give the work back twice, then park it (True) with growing patience.
 
     Parked for park_seconds · 2^k, ten times park_seconds at most; `recover` re-emits the event when it is due.
     """

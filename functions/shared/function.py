@@ -20,6 +20,7 @@ Never 400/401/403/413/422: the broker takes those for success and the event is g
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import flask
 
 from functions.shared import claims, lifecycle, outbox, telemetry, wire
-from functions.shared.claims import Claim, Held
+from functions.shared.claims import Claim, Held, LeaseLost
 from functions.shared.events import AnalysisFailed, Event, Payload, Undecodable
 from functions.shared.lifecycle import Superseded
 from functions.shared.postgres import Database, Tx, Unavailable
@@ -120,6 +121,9 @@ class _Runner(Generic[D]):
         ):
             try:
                 return self._respond(event)
+            except LeaseLost as error:
+                self.log.warning("lease lost", error=str(error))
+                return flask.Response(str(error), status=409)
             except Unavailable as error:
                 self.log.warning("retry", error=str(error))
                 return flask.Response(str(error), status=503)
@@ -146,7 +150,8 @@ class _Runner(Generic[D]):
             mine = claims.claim(tx, self.name, event)
         if isinstance(mine, Held):
             return self._held(event, mine)
-        return self._work(event, mine)
+        with telemetry.context(correlation_id=mine.correlation_id):
+            return self._work(dataclasses.replace(event, correlation_id=mine.correlation_id), mine)
 
     def _work(self, event: Event[Payload], mine: Claim) -> flask.Response:
         db = self.deps.db
@@ -170,9 +175,8 @@ class _Runner(Generic[D]):
                 parked = claims.release_or_park(tx, mine, str(error), error.park_seconds)
             self.log.warning("model down", parked=parked, error=str(error))
             return flask.Response(status=204) if parked else flask.Response(str(error), status=503)
-        except claims.LeaseLost as error:
-            self.log.warning("lease lost", error=str(error))
-            return flask.Response(str(error), status=409)
+        except LeaseLost:
+            raise
         except Exception as error:
             self._release(mine, error)
             if isinstance(error, Retry):
@@ -194,7 +198,7 @@ class _Runner(Generic[D]):
         try:
             with self.deps.db.transaction() as tx:
                 claims.release(tx, mine, f"{type(error).__name__}: {error}"[:500])
-        except (Unavailable, claims.LeaseLost):
+        except (Unavailable, LeaseLost):
             self.log.warning("could not release the claim; its lease will run out")
 
     def _reject(self, event: Event[Payload], mine: Claim, error: Rejected) -> flask.Response:

