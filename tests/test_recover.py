@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import uuid
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from PIL import Image
 
+from functions.recover import expiry, handler, photos
 from functions.recover.__main__ import main as command
 from functions.recover.owed import duties, owed
 from functions.recover.reemit import LOST_LIMIT, PARKED_LIMIT
@@ -20,6 +23,7 @@ from functions.shared.claims import Claim
 from functions.shared.events import (
     AnalysisRequested,
     Event,
+    ItemIdentified,
     PhotoIngested,
     ScheduleTicked,
     UploadPresigned,
@@ -27,8 +31,6 @@ from functions.shared.events import (
 )
 from functions.shared.objects import Objects
 from tests.steps import Ingress, World, collecting_ingress, deliver, deliver_at_once, load
-
-pytest_plugins = ["tests.steps"]
 
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 PHOTO = PhotoIngested(photo_id="p", sha256="s", width=1, height=1)
@@ -137,6 +139,26 @@ def test_what_was_said_again_is_left_alone_for_a_while_and_may_be_taken(
     assert ids(ingress.take()) == [event.id]
 
 
+@pytest.mark.parametrize("crashed", [False, True], ids=["never taken", "its holder crashed"])
+def test_who_takes_an_event_before_the_tick_has_marked_it_keeps_it(
+    app: Flask, world: World, ingress: Ingress, crashed: bool
+) -> None:
+    event = lost(world)
+    if crashed:
+        claimed(world, event, "running")
+
+    class Taken(list[tuple[dict[str, str], bytes]]):
+        def append(self, request: tuple[dict[str, str], bytes]) -> None:
+            with world.db.transaction() as tx:
+                assert isinstance(claims.claim(tx, "identify", event), Claim)
+            super().append(request)
+
+    ingress.sent = Taken()
+    deliver(app, tick())
+    assert ids(ingress.events) == [event.id]
+    assert world.row("SELECT state, lease_until > now() AS held FROM claims") == {"state": "running", "held": True}
+
+
 def test_only_what_is_really_lost_is_said_again(app: Flask, world: World, ingress: Ingress) -> None:
     claimed(world, lost(world), "done")
     claimed(world, lost(world), "dead")
@@ -223,6 +245,65 @@ def test_a_photo_the_store_never_announced_is_found(
     assert world.types(analysis) == ["upload.v1.stored"]
 
 
+def test_a_photo_that_was_not_seen_at_once_is_announced_again(
+    app: Flask, world: World, objects: Objects, ingress: Ingress
+) -> None:
+    ingest = load("ingest")
+    photo = io.BytesIO()
+    Image.new("RGB", (64, 64), "green").save(photo, "JPEG")
+    analysis = world.analysis("requested", requested_at=datetime.now(UTC) - timedelta(minutes=3))
+    key = world.key(analysis)
+    objects.put(key, photo.getvalue(), "image/jpeg")
+    deliver(app, tick())
+    (first,) = ingress.take()
+    aged(world, first, seconds=100)
+    objects.delete([key])  # the store does not show it for a moment
+    assert deliver(ingest, first).event is None
+    objects.put(key, photo.getvalue(), "image/jpeg")
+
+    deliver_at_once(app, tick(), tick())
+    deliver(app, tick())
+
+    (second,) = ingress.take()
+    assert (second.id != first.id, second.data) == (True, first.data)
+    assert deliver(ingest, second).event is not None
+    assert world.state(analysis)["status"] == "ingested"
+
+
+def test_the_nth_announcement_waits_n_times_as_long_and_an_unheard_one_is_said_again_as_it_was(
+    app: Flask, world: World, objects: Objects, ingress: Ingress
+) -> None:
+    analysis = world.analysis("requested", requested_at=datetime.now(UTC) - timedelta(minutes=9))
+    objects.put(world.key(analysis), b"photo", "image/jpeg")
+    deliver(app, tick())
+    (first,) = ingress.take()
+    aged(world, first, seconds=500)
+    deliver(app, tick())
+    assert ids(ingress.take()) == [first.id]  # lost like any other event: the same once more, no second one
+    world.do("UPDATE claims SET state = 'done'")
+    deliver(app, tick())
+    (second,) = ingress.take()
+    claimed(world, second, "done", consumer="ingest")
+    aged(world, second, seconds=170)
+    deliver(app, tick())
+    assert ingress.take() == []
+    aged(world, second, seconds=190)
+    deliver(app, tick())
+    assert len(ingress.take()) == 1
+
+
+def test_announced_photos_do_not_hide_the_ones_that_came_later(
+    app: Flask, world: World, objects: Objects, ingress: Ingress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "LOOKS", 2)
+    for minutes in (9, 8, 7, 6, 5):
+        analysis = world.analysis("requested", requested_at=datetime.now(UTC) - timedelta(minutes=minutes))
+        objects.put(world.key(analysis), b"photo", "image/jpeg")
+    for sent in (2, 2, 1, 0):
+        deliver(app, tick())
+        assert len({event.subject for event in ingress.take()}) == sent
+
+
 def test_a_photo_that_never_came_expires_after_its_address_did(app: Flask, world: World, objects: Objects) -> None:
     def asked(minutes: int) -> str:
         then = datetime.now(UTC) - timedelta(minutes=minutes)
@@ -263,7 +344,7 @@ def test_a_model_that_stays_away_for_a_day_is_said_to_the_citizen(app: Flask, wo
 def test_pictures_go_after_their_time_and_originals_when_nobody_needs_them(
     app: Flask, world: World, objects: Objects
 ) -> None:
-    photos = []
+    pictures = []
     for days in (91, 89):
         analysis = world.analysis("completed", outcome="guide")
         keys = [naming.photo_key(uuid.UUID(analysis), size) for size in ("kept", "model")]
@@ -279,7 +360,7 @@ def test_pictures_go_after_their_time_and_originals_when_nobody_needs_them(
             days,
             analysis,
         )
-        photos.append((analysis, keys))
+        pictures.append((analysis, keys))
     originals = {
         status: world.analysis(status)
         for status in ("presigned", "requested", "ingested", "completed", "failed", "expired")
@@ -292,7 +373,7 @@ def test_pictures_go_after_their_time_and_originals_when_nobody_needs_them(
 
     deliver(app, tick())
 
-    for (analysis, keys), gone in zip(photos, (True, False), strict=True):
+    for (analysis, keys), gone in zip(pictures, (True, False), strict=True):
         assert [objects.head(key) is None for key in keys] == [gone, gone]
         row = world.row("SELECT deleted_at, sha256 FROM photos WHERE analysis_id = %s", analysis)
         assert (row["deleted_at"] is not None, row["sha256"]) == (gone, "s")
@@ -300,6 +381,56 @@ def test_pictures_go_after_their_time_and_originals_when_nobody_needs_them(
     assert left == {"presigned", "requested"}
     assert objects.head(world.key(broken)) is not None
     assert objects.head(foreign) is not None  # young: its analysis may be about to be written
+
+
+def test_originals_beyond_the_first_page_of_the_store_go_too(
+    app: Flask, world: World, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photos, "PAGE", 3)
+    kept = [world.key(world.analysis("presigned")) for _ in range(8)]
+    over = [world.key(world.analysis("completed")) for _ in range(8)]
+    for key in kept + over:
+        objects.put(key, b"photo", "image/jpeg")
+    deliver(app, tick())
+    assert [key for key in kept + over if objects.head(key)] == kept
+
+
+def test_a_tick_whose_time_is_up_starts_nothing_new(
+    app: Flask, world: World, objects: Objects, ingress: Ingress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    then = datetime.now(UTC) - timedelta(days=8)
+    lost(world)
+    claimed(world, lost(world), "parked", lease=-1)
+    gone = lost(world)
+    claimed(world, gone, "parked", lease=600)
+    world.do("UPDATE claims SET created_at = now() - interval '25 hours' WHERE event_id = %s", gone.id)
+    world.analysis("presigned", updated_at=then)
+    world.analysis("requested", created_at=then, requested_at=then)
+    original = world.key(world.analysis("completed"))
+    objects.put(original, b"photo", "image/jpeg")
+    world.do(
+        """INSERT INTO photos (id, analysis_id, user_id, kind, kept_key, model_key, sha256, phash, width, height, bytes,
+                               created_at)
+           SELECT id, id, user_id, 'before', 'old', 'older', 's', 'p', 1, 1, 1, now() - interval '91 days'
+           FROM analyses WHERE status = 'completed'"""
+    )
+
+    def touched() -> list[bool]:
+        ended = world.rows("SELECT status FROM analyses WHERE status IN ('expired', 'failed') ORDER BY status")
+        deleted = world.row("SELECT deleted_at FROM photos")["deleted_at"] is not None
+        return [bool(ingress.take()), bool(ended), deleted, objects.head(original) is None]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(handler, "TICK_SECONDS", 0.0)
+        assert deliver(app, tick()).status == 204
+    assert touched() == [False] * 4
+    deliver(app, tick())
+    assert touched() == [True] * 4
+    assert sorted(row["status"] for row in world.rows("SELECT status FROM analyses WHERE finished_at IS NOT NULL")) == [
+        "expired",
+        "expired",
+        "failed",
+    ]
 
 
 # dead letters
@@ -371,6 +502,41 @@ def test_what_an_analysis_never_said_does_it_no_harm(app: Flask, world: World) -
     assert world.row("SELECT analysis_id FROM dead_letters")["analysis_id"] == uuid.UUID(forged.subject)
     assert world.state(forged.subject)["status"] == "ingested"
     assert world.types(forged.subject) == []
+
+
+@pytest.mark.parametrize("status", ["presigned", "ingested", "identified", "needs_answer"])
+def test_a_siblings_dead_letter_fails_no_analysis_that_does_not_wait_for_it(
+    app: Flask, world: World, ingress: Ingress, status: str
+) -> None:
+    analysis = world.analysis(status)
+    event = world.said(analysis, AnalysisRequested(key=world.key(analysis)))
+    assert bounce(app, *wire.to_http(event), consumer="ingest") == 204
+    assert world.row("SELECT consumer FROM dead_letters")["consumer"] == "ingest"
+    assert world.state(analysis)["status"] == status
+    assert ingress.events == []
+
+
+def test_replaying_one_letter_leaves_the_failure_another_one_caused(app: Flask, world: World) -> None:
+    analysis = world.analysis("requested")
+    requested = world.said(analysis, AnalysisRequested(key=world.key(analysis)))
+    bounce(app, *wire.to_http(requested), consumer="ingest")
+    assert command(["replay", analysis]) == 0
+    world.do("UPDATE claims SET state = 'done'")  # this time it went well, and the next step did not
+    world.do("UPDATE analyses SET status = 'ingested' WHERE id = %s", analysis)
+    bounce(app, *wire.to_http(world.said(analysis, PHOTO, by="ingest")))
+    assert world.state(analysis)["failure"]["from"] == "ingested"
+    first, second = (str(row["id"]) for row in world.rows("SELECT id FROM dead_letters ORDER BY id"))
+    assert command(["replay", first]) == 0
+    assert world.state(analysis)["status"] == "failed"
+    # nor does a letter that is still dead, but of a step that was not the cause
+    item = ItemIdentified(round=1, item_id="i", confidence=0.9)
+    other = world.said(analysis, item, by="identify")
+    bounce(app, *wire.to_http(other), consumer="retrieve")
+    third = str(world.row("SELECT id FROM dead_letters WHERE consumer = 'retrieve'")["id"])
+    assert command(["replay", third]) == 0
+    assert world.state(analysis)["status"] == "failed"
+    assert command(["replay", second]) == 0
+    assert world.state(analysis)["status"] == "ingested"
 
 
 def test_a_dead_letter_that_cannot_be_kept_is_503(

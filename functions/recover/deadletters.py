@@ -20,6 +20,10 @@ from functions.shared.postgres import Database, Tx
 
 log = telemetry.logger("recover")
 
+#: The state from which a consumer takes an analysis on. In any other, its failure is not the analysis's: another event
+#: has done the step, or will.
+WORKS_FROM = {"ingest": "requested", "identify": "ingested", "retrieve": "identified", "generate": "retrieved"}
+
 #: What the broker adds to a dead letter (the subscriber's address, its last answer); not sent again.
 DESTINATION, ERROR_CODE = "knativeerrordest", "knativeerrorcode"
 
@@ -59,8 +63,8 @@ def read(headers: Mapping[str, str], body: bytes, duties: list[Duty]) -> Letter:
 def keep(db: Database, letter: Letter, duties: list[Duty]) -> Event[Payload] | None:
     """Store the letter once, mark the claim dead, fail its analysis; the event that tells so, where it had not ended.
 
-    Nothing is kept of ticks and warm-up calls, nor where the work is done or somebody is still at it. An event the
-    analysis never said is kept, but harms nobody.
+    Nothing is kept of ticks and warm-up calls, nor where the work is done or somebody is still at it. What the analysis
+    never said, or what it does not wait for (WORKS_FROM), is kept, but harms nobody.
     """
     type_ = letter.attributes.get("type", "")
     watched = {duty.type for duty in owed.owed(duties)}
@@ -96,7 +100,8 @@ def keep(db: Database, letter: Letter, duties: list[Duty]) -> Event[Payload] | N
 def replay(db: Database, broker_url: str, which: str) -> list[str]:
     """Send again dead letter number `which`, or all of analysis `which`; one sentence for each.
 
-    The claim is free again and the analysis stands where it stood. LookupError where there is no such dead letter.
+    A dead claim is free again, and the analysis that its consumer failed stands where it stood. LookupError where there
+    is no such dead letter.
     """
     column = "analysis_id" if "-" in which else "id"
     sentences = []
@@ -128,11 +133,11 @@ def _consumer(attributes: Mapping[str, str], duties: list[Duty]) -> str:
 
 def _analysis(tx: Tx, letter: Letter) -> dict[str, Any] | None:
     return tx.execute(
-        """SELECT id, correlation_id, last_n,
+        """SELECT id, status, correlation_id, last_n,
                   EXISTS (SELECT 1 FROM analysis_events e
                           WHERE e.analysis_id = a.id AND e.source = %s AND e.id = %s) AS said
-           FROM analyses a WHERE id::text = %s FOR UPDATE""",
-        (letter.source, letter.id, letter.attributes.get("subject", "")),
+           FROM analyses a WHERE id = %s::uuid FOR UPDATE""",
+        (letter.source, letter.id, _uuid(letter.attributes.get("subject", ""))),
     ).fetchone()
 
 
@@ -157,6 +162,8 @@ def _bury(tx: Tx, letter: Letter, analysis: dict[str, Any] | None) -> bool:
 
 
 def _fail(tx: Tx, letter: Letter, analysis: dict[str, Any]) -> Event[Payload] | None:
+    if analysis["status"] != WORKS_FROM.get(letter.consumer):
+        return None
     if not lifecycle.fail(tx, analysis["id"], "internal", letter.consumer):
         return None
     here = naming.source("recover")
@@ -174,16 +181,18 @@ def _fail(tx: Tx, letter: Letter, analysis: dict[str, Any]) -> Event[Payload] | 
 
 
 def _revive(tx: Tx, letter: dict[str, Any]) -> None:
-    tx.execute(
+    revived = tx.execute(
         """UPDATE claims SET state = 'released', lease_until = now(), error = NULL
            WHERE consumer = %s AND event_source = %s AND event_id = %s AND state = 'dead'""",
         (letter["consumer"], letter["event_source"], letter["event_id"]),
     )
-    tx.execute(
-        """UPDATE analyses SET status = failure ->> 'from', failure = NULL, finished_at = NULL, updated_at = now()
-           WHERE id = %s AND status = 'failed' AND failure ->> 'reason' = 'internal'""",
-        (letter["analysis_id"],),
-    )
+    if revived.rowcount:
+        tx.execute(
+            """UPDATE analyses SET status = failure ->> 'from', failure = NULL, finished_at = NULL, updated_at = now()
+               WHERE id = %s AND status = 'failed' AND failure ->> 'reason' = 'internal'
+                 AND failure ->> 'detail' = %s""",
+            (letter["analysis_id"], letter["consumer"]),
+        )
     tx.execute("UPDATE dead_letters SET replayed_at = now() WHERE id = %s", (letter["id"],))
 
 
@@ -200,7 +209,11 @@ def _send(broker_url: str, attributes: Mapping[str, str], body: bytes) -> bool:
 
 def is_id(text: str) -> bool:
     """Whether `text` may name a dead letter (a number) or an analysis (a UUID)."""
+    return text.isdecimal() or _uuid(text) is not None
+
+
+def _uuid(text: str) -> uuid.UUID | None:
     try:
-        return text.isdecimal() or bool(uuid.UUID(text))
+        return uuid.UUID(text)
     except ValueError:
-        return False
+        return None

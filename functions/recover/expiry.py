@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from functions.recover.deadline import until
+from functions.recover.reemit import WINDOW_DAYS
 from functions.shared import lifecycle, naming, outbox
 from functions.shared.events import AnalysisExpired, AnalysisFailed, Event, Payload, UploadStored
 from functions.shared.lifecycle import Superseded
@@ -19,30 +21,54 @@ UPLOAD_TIME = timedelta(minutes=15)
 #: An upload address that nobody ever used, and a model that never came back, are given up after a day.
 UNUSED, GIVEN_UP = timedelta(days=1), timedelta(days=1)
 BATCH = 100
+#: At most so many looks into the store a tick.
+LOOKS = 1000
 
 
-def uploads(db: Database, objects: Objects, broker: Broker, after_seconds: int) -> tuple[int, int]:
-    """Requested, and the store never said that the photo came: look ourselves. (announced, expired)"""
+def uploads(db: Database, objects: Objects, broker: Broker, after_seconds: int, ends: float) -> tuple[int, int]:
+    """Requested, and the store never said that the photo came: look ourselves. (announced, expired)
+
+    An announcement that was heard and led to nothing is made again, the n-th time `after_seconds` · n after the one
+    before. While one is not acknowledged it is an event like any other: `reemit` cares for it. Which analyses are
+    looked at first is left to chance, so that none hides another for ever.
+    """
     with db.transaction() as tx:
         waiting = tx.execute(
-            """SELECT id, key, created_at, correlation_id FROM analyses
-               WHERE status = 'requested' AND coalesce(requested_at, updated_at) < now() - make_interval(secs => %s)
-               ORDER BY requested_at LIMIT %s""",
-            (after_seconds, BATCH),
+            """SELECT a.id, a.key, a.created_at, a.correlation_id, said.times
+               FROM analyses a
+               CROSS JOIN LATERAL (
+                   SELECT count(*) AS times, max(e.created_at) AS last,
+                          bool_and(e.created_at < now() - make_interval(days => %(window)s)
+                                   OR EXISTS (SELECT 1 FROM claims c WHERE c.event_source = e.source
+                                              AND c.event_id = e.id AND c.state IN ('done', 'dead'))) AS settled
+                   FROM analysis_events e
+                   WHERE e.analysis_id = a.id AND e.source = %(here)s AND e.type = %(type)s) said
+               WHERE a.status = 'requested'
+                 AND coalesce(a.requested_at, a.updated_at) < now() - make_interval(secs => %(after)s)
+                 AND (said.times = 0
+                      OR (said.settled AND said.last < now() - make_interval(secs => %(after)s * said.times)))
+               ORDER BY random() LIMIT %(limit)s""",
+            {
+                "window": WINDOW_DAYS,
+                "here": HERE,
+                "type": UploadStored.TYPE,
+                "after": after_seconds,
+                "limit": LOOKS,
+            },
         ).fetchall()
     announced = expired = 0
-    for analysis in waiting:
+    for analysis in until(ends, waiting):
         stat = objects.head(analysis["key"])
         if stat is not None:
             data = UploadStored(key=analysis["key"], size=stat.size, etag=stat.etag)
-            event = _event(analysis, f"stored:{stat.etag}", data)
-            announced += _announce(db, broker, event)
+            _announce(db, broker, _event(analysis, f"stored:{stat.etag}:{analysis['times']}", data))
+            announced += 1
         elif analysis["created_at"] < datetime.now(UTC) - UPLOAD_TIME:
             expired += _expire(db, broker, analysis, "requested", "no_photo")
     return announced, expired
 
 
-def unanswered(db: Database, broker: Broker, answer_days: int) -> int:
+def unanswered(db: Database, broker: Broker, answer_days: int, ends: float) -> int:
     """Nobody came back: no photo for a day, or no answer to our question for `answer_days`. How many expired."""
     expired = 0
     for status, reason, age in (
@@ -55,11 +81,11 @@ def unanswered(db: Database, broker: Broker, answer_days: int) -> int:
                    ORDER BY updated_at LIMIT %s""",
                 (status, age, BATCH),
             ).fetchall()
-        expired += sum(_expire(db, broker, analysis, status, reason) for analysis in old)
+        expired += sum(_expire(db, broker, analysis, status, reason) for analysis in until(ends, old))
     return expired
 
 
-def model_gone(db: Database, broker: Broker) -> int:
+def model_gone(db: Database, broker: Broker, ends: float) -> int:
     """Parked for a day: the citizen is told that it did not work, instead of nothing. How many failed."""
     failed = 0
     with db.transaction() as tx:
@@ -71,7 +97,7 @@ def model_gone(db: Database, broker: Broker) -> int:
             (GIVEN_UP, BATCH),
         ).fetchall()
         events = []
-        for row in rows:
+        for row in until(ends, rows):
             tx.execute(
                 """UPDATE claims SET state = 'done', outcome = 'rejected', finished_at = now(), next_attempt_at = NULL
                    WHERE consumer = %s AND event_source = %s AND event_id = %s""",
@@ -82,18 +108,15 @@ def model_gone(db: Database, broker: Broker) -> int:
                 events.append(_event(row, f"given up:{row['event_id']}", data))
                 outbox.append(tx, events[-1])
                 failed += 1
-    for event in events:
+    for event in until(ends, events):
         broker.post(event)
     return failed
 
 
-def _announce(db: Database, broker: Broker, event: Event[Payload]) -> bool:
+def _announce(db: Database, broker: Broker, event: Event[Payload]) -> None:
     with db.transaction() as tx:
-        if tx.execute("SELECT 1 FROM analysis_events WHERE source = %s AND id = %s", (HERE, event.id)).fetchone():
-            return False  # said before; if nobody heard, it is a lost event like any other
         outbox.append(tx, event)
     broker.post(event)
-    return True
 
 
 def _expire(db: Database, broker: Broker, analysis: dict[str, Any], status: str, reason: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from functools import cached_property
 from typing import Self
 
 from functions.recover import deadletters, expiry, owed, photos, reemit
+from functions.recover.deadline import left
 from functions.recover.owed import Duty
 from functions.recover.settings import Settings
 from functions.shared import telemetry
@@ -21,6 +23,8 @@ from functions.shared.postgres import Database, Tx, Unavailable
 
 #: A tick that waited longer than this in a queue is not done: the next one is here already.
 STALE = timedelta(seconds=50)
+#: Seconds a tick has; after them it starts nothing new. The next one comes after 60.
+TICK_SECONDS = 40.0
 #: Number of the advisory lock that keeps ticks apart ("recover" in ASCII, shortened to 63 bits).
 LOCK = 0x7265636F766572
 
@@ -91,20 +95,23 @@ def dead_letter(headers: Mapping[str, str], body: bytes, deps: Deps) -> int:
 
 
 def _tick(deps: Deps) -> dict[str, int]:
+    ends = time.monotonic() + TICK_SECONDS
     db, broker, objects, settings = deps.db, deps.broker, deps.objects, deps.settings
     counts = {
-        "parked": reemit.parked(db, broker),
-        "lost": reemit.lost(db, broker, owed.owed(deps.duties), settings.recover_after_seconds),
-        "expired": expiry.unanswered(db, broker, settings.answer_days),
-        "given_up": expiry.model_gone(db, broker),
+        "parked": reemit.parked(db, broker, ends),
+        "lost": reemit.lost(db, broker, owed.owed(deps.duties), settings.recover_after_seconds, ends),
+        "expired": expiry.unanswered(db, broker, settings.answer_days, ends),
+        "given_up": expiry.model_gone(db, broker, ends),
     }
     try:
-        counts["announced"], no_photo = expiry.uploads(db, objects, broker, settings.recover_after_seconds)
+        counts["announced"], no_photo = expiry.uploads(db, objects, broker, settings.recover_after_seconds, ends)
         counts["expired"] += no_photo
-        counts["photos_deleted"] = photos.expired(db, objects, settings.photo_days)
-        counts["leftovers_deleted"] = photos.leftovers(db, objects)
+        counts["photos_deleted"] = photos.expired(db, objects, settings.photo_days, ends)
+        counts["leftovers_deleted"] = photos.leftovers(db, objects, ends)
     except Unavailable as error:  # the events above must not wait for the object store
         log.warning("tick incomplete", error=str(error))
+    if not left(ends):
+        log.warning("tick cut short: the rest is for the next one")
     return counts
 
 

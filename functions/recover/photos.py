@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import random
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from functions.recover.deadline import left
 from functions.shared import naming
-from functions.shared.objects import Objects
+from functions.shared.objects import Objects, Stat
 from functions.shared.postgres import Database
 
 BATCH = 100
+#: Keys the store lists at once.
+PAGE = 1000
+#: What the name of an upload, a UUID, may go on with.
+DIGITS = "0123456789abcdef-"
 #: An original without an analysis of ours may still be on its way to get one.
 UNKNOWN = timedelta(days=1)
 #: The original of an analysis that broke on our side stays as long as somebody may replay it.
 REPLAYABLE = timedelta(days=7)
 
 
-def expired(db: Database, objects: Objects, photo_days: int) -> int:
+def expired(db: Database, objects: Objects, photo_days: int, ends: float) -> int:
     """Delete the pictures that were kept long enough; hashes and results stay. How many photos."""
+    if not left(ends):
+        return 0
     with db.transaction() as tx:
         rows = tx.execute(
             """SELECT id, kept_key, model_key FROM photos
@@ -31,9 +39,24 @@ def expired(db: Database, objects: Objects, photo_days: int) -> int:
     return len(rows)
 
 
-def leftovers(db: Database, objects: Objects) -> int:
-    """Delete originals nobody needs: their copies exist, or they were refused, or their analysis is over. How many."""
-    found = {stat.key: stat for stat in objects.under(f"{naming.UPLOADS}/")}
+def leftovers(db: Database, objects: Objects, ends: float) -> int:
+    """Delete originals nobody needs: their copies exist, or they were refused, or their analysis is over. How many.
+
+    Where there are more than the store lists at once, one digit more of their names is looked at, and so on; in any
+    order, so that a tick that runs out of time does not always leave out the same.
+    """
+    deleted, prefixes = 0, [f"{naming.UPLOADS}/"]
+    while prefixes and left(ends):
+        prefix = prefixes.pop()
+        page = objects.under(prefix, PAGE)
+        deleted += _sweep(db, objects, page)
+        if len(page) == PAGE:
+            prefixes += [prefix + digit for digit in random.sample(DIGITS, len(DIGITS))]
+    return deleted
+
+
+def _sweep(db: Database, objects: Objects, page: list[Stat]) -> int:
+    found = {stat.key: stat for stat in page}
     owners = {key: naming.analysis_of_key(key) for key in found}
     states = _states(db, [owner for owner in owners.values() if owner])
     now = datetime.now(UTC)

@@ -1,7 +1,8 @@
 """Events that nobody finished, said again: lost on the way, or parked until the model is back.
 
 The claim is the mark: what is said again gets a `released` claim with a fresh lease time, so that no other tick says it
-too, and anybody may still take it. Posting happens inside the transaction: a broker that is down leaves no mark.
+too, and anybody may still take it; who took it before the mark was made keeps it. Posting happens inside the
+transaction: a broker that is down leaves no mark.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from functions.recover.deadline import until
 from functions.recover.owed import Duty
 from functions.shared.claims import LEASE_SECONDS
 from functions.shared.outbox import Broker, event_of
@@ -24,8 +26,8 @@ PATIENCE = 15.0
 WINDOW_DAYS = 7
 
 
-def lost(db: Database, broker: Broker, owed: list[Duty], after_seconds: int) -> int:
-    """Say again what has had no finished claim for `after_seconds`; how many."""
+def lost(db: Database, broker: Broker, owed: list[Duty], after_seconds: int, ends: float) -> int:
+    """Say again what has had no finished claim for `after_seconds`, as long as there is time; how many."""
     with db.transaction() as tx:
         rows = tx.execute(
             """SELECT e.*, o.consumer
@@ -49,11 +51,11 @@ def lost(db: Database, broker: Broker, owed: list[Duty], after_seconds: int) -> 
                 "limit": LOST_LIMIT,
             },
         ).fetchall()
-        return _say(tx, broker, rows)
+        return _say(tx, broker, rows, ends)
 
 
-def parked(db: Database, broker: Broker) -> int:
-    """Say again what was parked and is due; how many."""
+def parked(db: Database, broker: Broker, ends: float) -> int:
+    """Say again what was parked and is due, as long as there is time; how many."""
     with db.transaction() as tx:
         rows = tx.execute(
             """SELECT e.*, c.consumer FROM claims c
@@ -63,17 +65,18 @@ def parked(db: Database, broker: Broker) -> int:
                FOR UPDATE OF c SKIP LOCKED""",
             (PARKED_LIMIT,),
         ).fetchall()
-        return _say(tx, broker, rows)
+        return _say(tx, broker, rows, ends)
 
 
-def _say(tx: Tx, broker: Broker, rows: list[dict[str, Any]]) -> int:
+def _say(tx: Tx, broker: Broker, rows: list[dict[str, Any]], ends: float) -> int:
     """Post and mark one after the other, as long as the broker takes them; how many."""
-    ends = time.monotonic() + PATIENCE
-    for said, row in enumerate(rows):
-        if time.monotonic() > ends or not broker.post(event_of(row)):
-            return said
+    said = 0
+    for row in until(min(ends, time.monotonic() + PATIENCE), rows):
+        if not broker.post(event_of(row)):
+            break
         _mark(tx, row)
-    return len(rows)
+        said += 1
+    return said
 
 
 def _mark(tx: Tx, row: dict[str, Any]) -> None:
@@ -83,7 +86,9 @@ def _mark(tx: Tx, row: dict[str, Any]) -> None:
                    now() + make_interval(secs => %(lease)s))
            ON CONFLICT (consumer, event_source, event_id) DO UPDATE
               SET state = 'released', next_attempt_at = NULL, lease_until = excluded.lease_until
-            WHERE claims.state <> 'done' AND claims.state <> 'dead'""",
+            WHERE claims.state = 'released'
+               OR (claims.state = 'running' AND claims.lease_until < now())
+               OR (claims.state = 'parked' AND claims.next_attempt_at <= now())""",
         {
             "consumer": row["consumer"],
             "source": row["source"],
