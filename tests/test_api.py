@@ -986,6 +986,37 @@ def test_words_that_mean_several_things_are_asked_about(
     assert events_of(db, analysis_id)[-1]["data"] == {"round": 2, "item_id": option["item_id"]}
 
 
+def test_another_candidate_whose_way_is_open_is_asked_about(
+    citizen: Citizen, pipeline: Pipeline, broker: Broker, db: Any
+) -> None:
+    box = item_named(db, "피자 상자")
+    candidates = [*CANDIDATES, {"id": box, "name": "피자 상자", "score": 0.5}]
+    analysis_id = citizen.requested()
+    pipeline.identify(analysis_id)
+    db.execute("UPDATE identifications SET candidates = %s WHERE analysis_id = %s", (Jsonb(candidates), analysis_id))
+    pipeline.guide(analysis_id)
+    taken = corrected(citizen, analysis_id, item_id=box)
+    assert (taken.status_code, taken.json["status"], taken.json["round"]) == (202, "needs_answer", 2)  # type: ignore[index]
+    assert broker.told(analysis_id)[-1] == "item.ambiguous"
+    asked = state(citizen, analysis_id)
+    assert {option["item_id"] for option in asked["clarify"]["options"]} == {box}
+    assert (asked["item"]["chosen_by"], [g["round"] for g in asked["guides"]]) == ("correction", [1])
+    option = asked["clarify"]["options"][0]
+    assert citizen("POST", f"{ANALYSES}/{analysis_id}/answer", {"option": option["id"]}).status_code == 202
+    said = db.execute("SELECT * FROM identifications WHERE analysis_id = %s AND round = 2", (analysis_id,)).fetchone()
+    assert said["item_id"] == box
+    assert option["state"].items() <= said["state"].items(), "the answer is known from now on"
+
+
+def test_a_question_that_was_passed_over_is_not_asked_again(citizen: Citizen, pipeline: Pipeline, db: Any) -> None:
+    analysis_id = citizen.requested()
+    pipeline.identify(analysis_id)
+    pipeline.guide(analysis_id)
+    assert corrected(citizen, analysis_id, words="피자 상자").json["status"] == "needs_answer"  # type: ignore[index]
+    again = corrected(citizen, analysis_id, item_id=item_named(db, "피자 상자"))
+    assert (again.status_code, again.json["status"], again.json["round"]) == (202, "identified", 3)  # type: ignore[index]
+
+
 def test_words_that_mean_nothing_change_nothing(citizen: Citizen, pipeline: Pipeline, db: Any) -> None:
     analysis_id = citizen.requested()
     pipeline.identify(analysis_id)

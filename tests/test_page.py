@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from functions.shared import messages
 from functions.web.routes import PAGE, create
@@ -283,6 +283,62 @@ def test_that_is_not_it(visit: Any, photo: Path) -> None:
         page.locator(".history a").click()
         expect(page.locator(".guide")).to_be_visible()
         assert visitor.complaints == []
+
+
+def test_a_correction_that_asks_keeps_the_guide_and_one_socket(visit: Any, photo: Path) -> None:
+    with visit() as visitor:
+        page: Page = visitor.page
+        visitor.choose(photo, "투명 페트병이에요.")
+        visitor.agree()
+        visitor.guide()
+        first = page.locator(".item strong").inner_text()
+
+        sockets: list[str] = []
+        page.on("websocket", lambda socket: sockets.append(socket.url))
+        looks: list[str] = []
+
+        def fail_once(route: Route) -> None:
+            looks.append(route.request.url)
+            if len(looks) == 1:
+                route.fulfill(status=503, json={"code": "unavailable"})
+            else:
+                route.continue_()
+
+        page.route(re.compile(r"/analyses/[0-9a-f-]{36}$"), fail_once)
+        page.get_by_text(t("page.correct"), exact=True).click()
+        page.get_by_label(t("page.correct.words")).fill("컵")
+        page.get_by_role("button", name=t("page.correct.send")).click()
+        expect(page.locator(".question")).to_be_visible()
+        assert len(looks) == 2, "once for all that is replayed, and again because that failed"
+        assert len(sockets) == 1
+
+        page.get_by_text(t("page.earlier", n=1)).click()
+        page.get_by_role("button", name=t("page.earlier.one", n=1, name=first)).click()
+        expect(page.locator(".guide .item")).to_contain_text(first)
+
+
+@pytest.mark.parametrize("status", ["failed", "expired"])
+def test_a_correction_that_fails_keeps_the_guide(visit: Any, photo: Path, status: str) -> None:
+    with visit() as visitor:
+        page: Page = visitor.page
+        visitor.choose(photo, "투명 페트병이에요.")
+        visitor.agree()
+        visitor.guide()
+
+        def end(route: Route) -> None:
+            answer = route.fetch()
+            failure = {"code": "internal", "message": t("failure.internal")}
+            route.fulfill(
+                response=answer,
+                json={**answer.json(), "status": status, "outcome": None, "round": 2, "failure": failure},
+            )
+
+        page.route(re.compile(r"/analyses/[0-9a-f-]{36}$"), end)
+        page.reload()
+        expect(page.get_by_role("heading", name=t(f"page.{status}"))).to_be_visible()
+        page.get_by_text(t("page.earlier", n=1)).click()
+        page.locator("details .option").last.click()
+        expect(page.locator(".guide .destination")).to_be_visible()
 
 
 def test_without_a_photo(visit: Any) -> None:

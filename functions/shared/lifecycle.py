@@ -1,7 +1,7 @@
 """The states of an analysis and the one way to move between them.
 
 presigned → requested → ingested → (needs_answer →) identified → retrieved → completed, failed or expired.
-A correction opens the next round: completed or needs_answer → identified.
+A correction opens the next round: completed or needs_answer → identified, or needs_answer where it must be asked about.
 """
 
 from __future__ import annotations

@@ -128,9 +128,10 @@ def correct(db: Database, rulebook: Rulebook, user_id: uuid.UUID, analysis_id: u
             raise Problem(409, "not_correctable", members={"state": row["status"], "links": links(analysis_id)})
         before = identification(tx, analysis_id, row["round"])
         offered = _offered(tx, analysis_id)
-    chosen = (
-        _chosen(before, offered, wish.item_id) if wish.item_id else _searched(rulebook, row, before, wish.words or "")
-    )
+    if wish.item_id:
+        chosen = _chosen(rulebook, row, before, offered, wish.item_id)
+    else:
+        chosen = _searched(rulebook, row, before, wish.words or "")
     try:
         with db.transaction() as tx:
             to = "needs_answer" if chosen.item_id is None else "identified"
@@ -157,7 +158,7 @@ def identification(tx: Tx, analysis_id: uuid.UUID, round_: int) -> dict[str, Any
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """What the next round starts from: one item, or (item_id None) the question of an ambiguous search."""
+    """What the next round starts from: one item, or (item_id None) the question that decides."""
 
     decision: str
     item_id: str | None
@@ -166,13 +167,40 @@ class _Choice:
     question: dict[str, Any] | None = None
 
 
-def _chosen(before: Mapping[str, Any], offered: Mapping[str, dict[str, Any] | None], item_id: str) -> _Choice:
+def _chosen(
+    rulebook: Rulebook,
+    row: Mapping[str, Any],
+    before: Mapping[str, Any],
+    offered: Mapping[str, dict[str, Any] | None],
+    item_id: str,
+) -> _Choice:
     if item_id not in offered:
         raise Problem(422, "unknown_candidate")
     if item_id == before["item_id"]:
         raise Problem(422, "same_item")
     state = offered[item_id] or _unsure(before["state"])
-    return _Choice("match", item_id, state, before["candidates"])
+    question = _open(rulebook, row, item_id, state)
+    if question is None or _ids(question) == _ids(before["question"]):  # whoever passes it over is not asked again
+        return _Choice("match", item_id, state, before["candidates"])
+    return _Choice("ambiguous", None, state, before["candidates"], question)
+
+
+def _open(rulebook: Rulebook, row: Mapping[str, Any], item_id: str, state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What an item's own table still has to ask in that state; None where its way is clear."""
+    item = rulebook.item(item_id)
+    if item is None:
+        return None
+    for name in (item.name, item.name_en):  # said exactly, it is found without a model; a name may hold another's
+        found = rulebook.search(name, state=State.of(state), region=row["region"], housing=row["housing"])
+        if found.question and {option.item_id for option in found.question.options} == {item_id}:
+            return asdict(found.question)
+        if found.decision == "match":
+            break
+    return None
+
+
+def _ids(question: Mapping[str, Any] | None) -> list[str]:
+    return [option["id"] for option in (question or {"options": []})["options"]]
 
 
 def _searched(rulebook: Rulebook, row: Mapping[str, Any], before: Mapping[str, Any], words: str) -> _Choice:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import flask
 from flask import Blueprint
@@ -12,7 +12,6 @@ from flask.typing import ResponseReturnValue
 from functions.shared import http
 from functions.shared.conditions import State
 from functions.shared.http import Problem, Text
-from functions.shared.postgres import Database
 from functions.shared.rules import Passage
 from functions.shared.search import Rulebook
 from functions.waste import view
@@ -43,7 +42,7 @@ class Lookup:
     kind: Annotated[str, Text(1, 40)] | None = None
 
 
-def blueprint(db: Database, rulebook: Rulebook) -> Blueprint:
+def blueprint(rulebook: Rulebook) -> Blueprint:
     """The routes below /api/v1/waste that need no analysis."""
     routes = Blueprint("lookup", __name__, url_prefix="/api/v1/waste")
 
@@ -76,13 +75,10 @@ def blueprint(db: Database, rulebook: Rulebook) -> Blueprint:
     @routes.get("/rules/<rule_id>")
     def rule(rule_id: str) -> ResponseReturnValue:
         """One rule, open to everybody: what a citation stands on."""
-        row: dict[str, Any] | None = None
-        if http.printable(rule_id):
-            with db.transaction() as tx:
-                row = tx.execute("SELECT * FROM rules WHERE id = %s", (rule_id,)).fetchone()
-        if row is None:
+        known = rulebook.rule(rule_id) if http.printable(rule_id) else None
+        if known is None:
             raise Problem(404, "rule_not_found")
-        return flask.jsonify(view.passage(Passage.of(row), http.locale()))
+        return flask.jsonify(view.passage(known, http.locale()))
 
     return routes
 

@@ -98,7 +98,7 @@ def create(settings: Settings) -> Flask:
         """202: the guide is being made again for what the citizen says it is (or one more question is asked)."""
         return tell(analyses.correct(db, rulebook, http.user(), analysis_id, http.body(Correction)))
 
-    app.register_blueprint(lookup.blueprint(db, rulebook))
+    app.register_blueprint(lookup.blueprint(rulebook))
     return app
 
 

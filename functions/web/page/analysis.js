@@ -78,14 +78,14 @@ export function analysisView(root, id) {
     const again = () => restart();
     switch (analysis.status) {
       case "needs_answer":
-        return [seen(analysis.item), question(analysis, again), correction(analysis, again)];
+        return [seen(analysis.item), question(analysis, again), correction(analysis, again), earlier(analysis)];
       case "completed":
         return analysis.outcome === "guide"
           ? [guideView(analysis), correction(analysis, again), earlier(analysis), process(entries, analysis.round)]
           : [notFound(analysis), correction(analysis, again)];
       case "failed":
       case "expired":
-        return failure(analysis);
+        return [failure(analysis), earlier(analysis)];
       default:
         return seen(analysis.item);
     }

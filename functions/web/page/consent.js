@@ -23,7 +23,7 @@ function ask() {
     },
       h("h2", { id: "consent-title" }, t("page.consent.title")),
       h("p", {}, t("page.consent.what")),
-      h("ul", {}, ["page.consent.sent", "page.consent.location", "page.consent.kept", "page.consent.withdraw"].map((key) => h("li", {}, t(key)))),
+      h("ul", {}, ["page.consent.sent", "page.consent.words", "page.consent.location", "page.consent.kept", "page.consent.withdraw"].map((key) => h("li", {}, t(key)))),
       h("div", { className: "row" },
         h("button", { type: "button", className: "primary", onclick: decide(true) }, t("page.consent.agree")),
         h("button", { type: "button", className: "quiet", onclick: decide(false) }, t("page.consent.decline"))));

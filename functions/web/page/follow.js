@@ -6,6 +6,7 @@ const FINAL = new Set(["completed", "failed", "expired"]);
 const POLL_INSTEAD = 4429;
 const POLL_MS = 1000;
 const RECONNECT_MS = 300;
+const SETTLE_MS = 50; // news that arrive together are looked at together
 const PATIENCE_MS = 30000; // how long polling is preferred after the socket failed
 
 /**
@@ -16,8 +17,12 @@ export function follow(id, { onStage, onState, onTrouble }) {
   let seen = 0;
   let stopped = false;
   let socket = null;
-  let timer = null;
+  let timer = null; // the next poll or connection: there is a socket or a timer, never both
+  let due = null; // the look the socket's news called for
+  let wanted = false;
   let failures = 0;
+
+  const pause = () => POLL_MS * Math.min(1 + failures, 5);
 
   const stage = (entry) => {
     if (entry.n <= seen) return;
@@ -25,46 +30,66 @@ export function follow(id, { onStage, onState, onTrouble }) {
     onStage(entry);
   };
 
+  /** True once there is nothing more to look for; a failure is counted, and said when it lasts. */
   async function look() {
-    const analysis = await call("GET", `/waste/analyses/${id}`);
-    if (stopped) return true;
-    analysis.stages.forEach(stage);
-    onState(analysis);
-    return FINAL.has(analysis.status);
+    try {
+      const analysis = await call("GET", `/waste/analyses/${id}`);
+      if (stopped) return true;
+      failures = 0;
+      analysis.stages.forEach(stage);
+      onState(analysis);
+      return FINAL.has(analysis.status);
+    } catch (error) {
+      if (stopped) return true;
+      if (error.status === 404) {
+        onTrouble(error, true);
+        return true;
+      }
+      failures += 1;
+      if (failures > 2) onTrouble(error, false);
+      return false;
+    }
+  }
+
+  /** One look for all the news of a moment, one at a time, again until it succeeds. */
+  function lookSoon(ms) {
+    wanted = true;
+    due ??= setTimeout(async () => {
+      wanted = false;
+      const ended = await look();
+      due = null;
+      if (!ended && (failures || wanted)) lookSoon(failures ? pause() : SETTLE_MS);
+    }, ms);
   }
 
   async function poll(until) {
-    try {
-      if (await look()) return;
-      failures = 0;
-      if (Date.now() > until) return connect();
-    } catch (error) {
-      if (stopped) return;
-      if (error.status === 404) return onTrouble(error, true);
-      failures += 1;
-      if (failures > 2) onTrouble(error, false);
-    }
-    if (!stopped) timer = setTimeout(() => poll(until), POLL_MS * Math.min(1 + failures, 5));
+    if (await look()) return;
+    if (!failures && Date.now() > until) connect();
+    else timer = setTimeout(() => poll(until), pause());
   }
 
   async function connect() {
-    if (stopped) return;
     const address = new URL(`/api/v1/waste/analyses/${id}/events`, location.href);
     address.protocol = address.protocol.replace("http", "ws");
     let mine;
     try {
       mine = await token();
+      if (stopped) return;
       socket = new WebSocket(address);
     } catch {
-      return poll(Date.now() + PATIENCE_MS);
+      if (!stopped) poll(Date.now() + PATIENCE_MS);
+      return;
     }
     let spoke = false;
     socket.onopen = () => socket.send(JSON.stringify({ token: mine, after: seen }));
     socket.onmessage = ({ data }) => {
+      if (stopped) return;
       spoke = true;
       const news = JSON.parse(data);
+      const known = news.n <= seen; // by a look that was quicker
       if (news.n) stage(news);
-      if (news.final || news.status === "needs_answer") look().catch(() => poll(0));
+      if (news.final) lookSoon(0);
+      else if (news.status === "needs_answer" && !known) lookSoon(SETTLE_MS);
     };
     socket.onclose = ({ code }) => {
       socket = null;
@@ -79,6 +104,7 @@ export function follow(id, { onStage, onState, onTrouble }) {
   return () => {
     stopped = true;
     clearTimeout(timer);
+    clearTimeout(due);
     socket?.close();
   };
 }
