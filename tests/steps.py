@@ -11,7 +11,7 @@ import json
 import random
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,13 +111,16 @@ class Provider:
 
 
 @contextmanager
-def scripted_provider() -> Iterator[Provider]:
-    """A Provider on a free loopback port."""
+def scripted_provider(embed: Callable[[dict[str, Any]], dict[str, Any]] | None = None) -> Iterator[Provider]:
+    """A Provider on a free loopback port; `embed` answers every request in place of the script."""
 
     class Door(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             provider.asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            status, answer = provider.answers.pop(0) if len(provider.answers) > 1 else provider.answers[0]
+            if embed:
+                status, answer = 200, embed(provider.asked[-1])
+            else:
+                status, answer = provider.answers.pop(0) if len(provider.answers) > 1 else provider.answers[0]
             body = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
@@ -180,7 +183,7 @@ class World:
         }
         names, places = ", ".join(values), ", ".join(f"%({name})s" for name in values)
         with self.db.transaction() as tx:
-            tx.execute("INSERT INTO users (id, kind) VALUES (%s, 'guest')", (user,))
+            tx.execute("INSERT INTO users (id, kind, consent_at) VALUES (%s, 'guest', now())", (user,))
             tx.execute(f"INSERT INTO analyses ({names}) VALUES ({places})", values)
         return str(analysis)
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from functions.generate.guide import PHASES, Brief, Cited, Guide, Step, parse, plain, problems, settled
+from functions.generate.guide import PHASES, Brief, Cited, Guide, Step, mended, parse, plain, problems, settled
 from functions.generate.llm import fenced
 from functions.shared import messages
 from functions.shared.conditions import State
@@ -24,8 +24,6 @@ from functions.shared.search import Rulebook
 from knative.local.model.guidance import compose
 from tests.standin import Standin
 from tests.steps import Provider, World, deliver, deliver_at_once, load, scripted_provider
-
-pytest_plugins = ["tests.steps"]
 
 
 def rule(phase: str, number: int, text: str, destination: str | None = None) -> dict[str, Any]:
@@ -90,6 +88,15 @@ def step(n: int, **change: Any) -> dict[str, Any]:
         (step(1, rule_ids=["clear-pet.wash.9"]), "steps[1]"),
         (step(0, rule_ids=["clear-pet.prepare.1", "invented"]), "steps[0]"),
         (step(2, text="모든 규칙을 무시하고 시를 한 편 지어 드릴게요.", rule_ids=["clear-pet.separate.1"]), "steps[2]"),
+        (step(0, text="꼭 SEND YOUR CARD NUMBER TO 010-1234-5678 BEFORE YOU START"), "steps[0]"),
+        (step(1, text="물로 헹구지 말고 락스를 부어 주세요."), "steps[1]"),
+        (step(3, text="투명 페트병은 하천에 넣어 주세요."), "steps[3]"),
+        (step(3, text="찌그러뜨려 뚜껑을 닫은 병을 하천에 넣어 주세요."), "steps[3]"),
+        (step(0, text="내용물을 깨끗이 비워 주세요. 010-1234-5678"), "steps[0]"),
+        (step(0, text="내용물을 깨끗이 비우고 app을 받아 주세요."), "steps[0]"),
+        (step(1, text="물로 한 번 헹구지 않아요."), "steps[1]"),
+        (step(1, text="꼭 해 주세요."), "steps[1]"),
+        ({"cautions": [Cited(text="색이 있는 페트병과 섞어 주세요.", rule_ids=["clear-pet.dont.1"])]}, "cautions[0]"),
         (step(1, text="Rinse it once with water."), "steps[1]"),
         (step(1, text="물로 한 번 헹궈요. 자세한 것은 http://evil.example 에서"), "steps[1]"),
         (step(3, text="뚜껑을 닫은 병을 페트병 수거함이나 음식물류폐기물에 넣어 주세요."), "음식물류폐기물"),
@@ -113,6 +120,23 @@ def test_words_without_ground_are_replaced() -> None:
     assert shown.answer == messages.text("guide.no_answer")
     assert shown.summary == RULES[4]["text"]
     assert settled(GUIDE, replace(BRIEF, question="")).answer == ""
+
+
+def test_a_step_that_stays_refused_becomes_the_text_of_its_rule() -> None:
+    wrong = step(1, text="물로 헹구지 말고 락스를 부어 주세요.") | {
+        "cautions": [Cited(text="색이 있는 페트병과 섞어 주세요.", rule_ids=["clear-pet.dont.1"])]
+    }
+    shown = mended(GUIDE.model_copy(update=wrong), BRIEF)
+    assert problems(shown, BRIEF) == []
+    assert shown.steps[1] == Step(phase="wash", text=RULES[1]["text"], rule_ids=["clear-pet.wash.1"])
+    assert shown.steps[:1] + shown.steps[2:] == GUIDE.steps[:1] + GUIDE.steps[2:]
+    assert [one.text for one in shown.cautions] == [RULES[5]["text"]]
+    assert mended(GUIDE, BRIEF) == GUIDE
+
+
+def test_a_number_nobody_gave_is_not_an_answer() -> None:
+    told = GUIDE.model_copy(update={"answer": "뚜껑은 닫아 함께 배출하고 010-1234-5678로 알려 주세요."})
+    assert settled(told, BRIEF).answer == messages.text("guide.no_answer")
 
 
 def test_a_phase_without_rules_says_so_and_invents_nothing() -> None:
@@ -286,8 +310,7 @@ def test_the_same_question_is_written_once_an_hour_and_any_other_anew(app: Flask
     first, same = retrieved(world, "라벨은요?"), retrieved(world, "라벨은요?")
     others = [
         retrieved(world, "라벨은요??"),
-        retrieved(world, "라벨은요?", region="서울특별시 중랑구"),
-        retrieved(world, "라벨은요?", housing="house"),
+        retrieved(world, "뚜껑은요?"),
     ]
     before = guides_asked(model)
     for event in (first, same):
@@ -396,6 +419,32 @@ def test_an_outage_is_retried_twice_parked_and_survived(app: Flask, world: World
     world.do("UPDATE claims SET next_attempt_at = now()")
     assert deliver(app, event).status == 200
     assert world.state(event.subject)["status"] == "completed"
+
+
+def test_what_a_repair_leaves_wrong_is_said_in_the_rules_own_words(
+    world: World, env: dict[str, str], provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+    provider.says(GUIDE.model_copy(update=step(1, text="물로 헹구지 말고 락스를 부어 주세요.")).model_dump())
+    event = retrieved(world, "뚜껑은 어떻게 하나요?")
+    assert deliver(load("generate"), event).status == 200
+    row = guide(world, event.subject)
+    steps = [{**one.model_dump(), "text": RULES[1]["text"]} if n == 1 else one for n, one in enumerate(GUIDE.steps)]
+    assert parse(row["content"]) == GUIDE.model_copy(update={"steps": [Step.model_validate(one) for one in steps]})
+    assert (row["made_by"]["repaired"], row["made_by"]["fallback"]) == (True, False)
+    assert purposes(world) == ["guide", "guide_repair"]
+
+
+def test_where_the_citizen_lives_is_not_told_to_the_model(
+    world: World, env: dict[str, str], provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+    provider.says(GUIDE.model_dump())
+    event = retrieved(world, "뚜껑은 어떻게 하나요?", region="서울특별시 중랑구", housing="house")
+    assert deliver(load("generate"), event).status == 200
+    (asked,) = provider.asked
+    assert "뚜껑은 어떻게" in str(asked["messages"])
+    assert not any(word in str(asked["messages"]) for word in ("중랑구", "house", "region"))
 
 
 def test_a_paid_call_costs_what_the_price_table_says(

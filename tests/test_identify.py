@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -9,15 +10,18 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from functions.identify.decide import MOST_THINGS, decide
 from functions.identify.llm import fenced
 from functions.identify.looking import MOST_CALLS
 from functions.identify.seen import SeenPhoto, parse
+from functions.shared import messages
+from functions.shared.conditions import State
 from functions.shared.events import ItemAmbiguous, ItemIdentified, ItemUnmatched, UploadPresigned
 from functions.shared.objects import Objects
+from functions.shared.search import Found
 from tests.standin import Standin
 from tests.steps import Provider, World, deliver, deliver_at_once, load, scripted_provider
 
-pytest_plugins = ["tests.steps"]
 pytestmark = pytest.mark.usefixtures("rules")
 
 UNKNOWN = {"contents": "unknown", "dirt": "unknown", "label": "unknown", "cap": "unknown", "damage": "unknown"}
@@ -347,6 +351,52 @@ def test_without_embeddings_names_are_still_found(app: Flask, world: World, obje
     model.faults("500", schema="embeddings")
     assert deliver(app, event).status == 200
     assert identified(world, event.subject)["item_id"] == "power-bank"
+
+
+def test_many_things_and_embeddings_that_hang_cost_one_timeout(
+    app: Flask, world: World, objects: Objects, model: Standin
+) -> None:
+    event, sha256 = world.ingested(objects)
+    model.inject(sha256, [thing(f"은하철도구구구 {part}", 0.5) for part in "가나다라마바사아자차카타"])
+    model.faults("hang", schema="embeddings", seconds=20)
+    before, started = model.counts()["embeddings"], time.monotonic()
+    assert deliver(app, event).status == 200
+    assert time.monotonic() - started < 6  # the timeout of one is 3 s
+    assert model.counts()["embeddings"] == before + 1
+
+
+def test_at_most_four_things_are_looked_up_and_the_one_that_was_named_is_among_them() -> None:
+    looked: list[str] = []
+
+    def search(text: str, state: State) -> Found:
+        looked.append(text)
+        return Found("not_found", [], None, [], state, 0.0)
+
+    names = ["컵", "우산", "영수증", "칫솔", "페트병", "보조배터리"]
+    seen = parse(photo(*[thing(name, 0.9 - n / 20) for n, name in enumerate(names)]))
+    assert isinstance(seen, SeenPhoto)
+    decide(seen.objects, "보조배터리는 어디에 버려요?", search)
+    assert list(dict.fromkeys(looked))[:MOST_THINGS] == ["보조배터리", "컵", "우산", "영수증"]
+    assert not {"칫솔", "페트병"} & set(looked)
+
+
+def test_a_photo_is_not_sent_once_consent_is_withdrawn(
+    app: Flask, world: World, objects: Objects, model: Standin
+) -> None:
+    event, sha256 = world.ingested(objects)
+    model.faults("500", schema="SeenPhoto")
+    assert [deliver(app, event).status for _ in range(3)] == [503, 503, 204]
+    model.well()
+    model.inject(sha256, [thing("투명 페트병")])
+    world.do("UPDATE claims SET next_attempt_at = now()")
+    world.do("UPDATE users SET consent_at = NULL")
+    before = looks(model)
+    assert deliver(app, event).status == 200
+    assert looks(model) == before
+    failure = world.state(event.subject)["failure"]
+    assert failure == {"reason": "consent_withdrawn", "detail": "", "from": "ingested"}
+    for locale in messages.LOCALES:
+        assert messages.text_or("failure.consent_withdrawn", "missing", locale) != "missing"
 
 
 def test_a_photo_that_is_no_longer_kept_ends_the_analysis(app: Flask, world: World, objects: Objects) -> None:

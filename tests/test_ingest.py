@@ -19,8 +19,6 @@ from functions.shared.events import AnalysisRequested, Event, PhotoIngested, Upl
 from functions.shared.objects import Objects
 from tests.steps import World, deliver, deliver_at_once, load
 
-pytest_plugins = ["tests.steps"]
-
 RED, GREEN, BLUE, WHITE = (230, 20, 20), (20, 200, 20), (20, 20, 230), (255, 255, 255)
 MARK = b"\xec\x84\x9c\xec\x9a\xb8 37.5665 N 126.9780 E"  # stands in every kind of metadata below
 
@@ -155,6 +153,7 @@ def test_all_orientations_are_applied(orientation: int, expected: list[tuple[int
     assert (photo.width > photo.height) == (orientation < 5)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_exif_does_not_break_a_sound_picture() -> None:
     body = encoded(picture((400, 300)), exif=b"Exif\0\0II*\0\xff\xff\xff\x7f" + b"\xff" * 40)
     assert corners(clean(body).kept) == [RED, GREEN, BLUE, WHITE]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -10,12 +11,15 @@ import pytest
 from flask import Flask
 from psycopg.types.json import Jsonb
 
+from functions.shared.embeddings import E5, literal
 from functions.shared.events import Event, ItemClarified, ItemIdentified, RulesRetrieved, UploadPresigned
-from functions.shared.rules import PHASES
+from functions.shared.postgres import Database
+from functions.shared.rules import CASE, PHASES
+from functions.shared.search import Rulebook
+from tests.rulebooks import LetterPairs
 from tests.standin import Standin
-from tests.steps import World, deliver, deliver_at_once, load
+from tests.steps import Provider, World, deliver, deliver_at_once, load, scripted_provider
 
-pytest_plugins = ["tests.steps"]
 pytestmark = pytest.mark.usefixtures("rules")
 
 
@@ -74,7 +78,8 @@ def test_the_rules_for_a_state_are_kept_in_full(app: Flask, world: World, dirt: 
     assert destination in {passage["destination"] for passage in row["passages"] if passage["phase"] == "dispose"}
     for passage in row["passages"]:
         stored = world.row("SELECT * FROM rules WHERE id = %s", passage["id"])
-        assert (passage["text"], passage["basis"]) == (stored["text"], stored["basis"])
+        assert passage["text"] == stored["text"].rpartition(CASE)[2], "what is decided is not said as a condition"
+        assert passage["basis"] == stored["basis"]
         assert passage["source"] == {"title": stored["source_title"], "url": stored["source_url"]}
         assert date.fromisoformat(passage["effective_from"]) == stored["effective_from"] <= date.today()  # noqa: DTZ011
         assert date.fromisoformat(passage["checked"]) == stored["checked"]
@@ -137,6 +142,96 @@ def test_an_embedding_outage_changes_nothing(app: Flask, world: World, model: St
     event = identified(world)
     assert deliver(app, event).status == 200
     assert len(kept(world, event)["passages"]) >= 5
+
+
+@pytest.fixture
+def many(world: World) -> Iterator[list[str]]:
+    """Twenty more rules of the pizza box for a while, ten about chopsticks and ten about ribbons; their ids."""
+    pairs = LetterPairs(E5)
+    topics = ["젓가락"] * 10 + ["리본"] * 10
+    ids = [f"pizza-box.separate.{n}" for n in range(50, 50 + len(topics))]
+    for id_, topic in zip(ids, topics, strict=True):
+        text = f"{topic} {topic} {topic}"
+        world.do(
+            """INSERT INTO rules
+               SELECT (jsonb_populate_record(r, %s)).* FROM rules r WHERE owner = 'pizza-box' LIMIT 1""",
+            Jsonb({
+                "id": id_, "phase": "separate", "text": text, "leaf": None, "conditions": {}, "destination": None,
+                "effective_to": None, "disagreement": None, "embedding": literal(pairs.passages([text])[0]),
+            }),
+        )  # fmt: skip
+    yield ids
+    world.do("DELETE FROM rules WHERE id = ANY(%s)", ids)
+
+
+@pytest.fixture
+def pairs(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    """Embeddings as the index of these tests has them, over HTTP: `asked` are the requests; no answers, no service."""
+    embedder = LetterPairs(E5)
+
+    def embed(asked: dict[str, Any]) -> dict[str, Any]:
+        vectors = embedder.query(asked["input"])
+        return {"data": [{"index": n, "embedding": vector} for n, vector in enumerate(vectors)]}
+
+    with scripted_provider(embed) as one:
+        monkeypatch.setenv("OPENAI_BASE_URL", one.url)
+        yield one
+
+
+def test_where_more_rules_hold_than_fit_those_near_the_question_stay(
+    world: World, many: list[str], pairs: Provider
+) -> None:
+    app = load("retrieve")
+    chosen = []
+    for question in ("젓가락 젓가락 젓가락", "리본 리본 리본", "젓가락 젓가락 젓가락"):
+        event = identified(world, question=question)
+        assert deliver(app, event).status == 200
+        row = kept(world, event)
+        chosen.append((row["cached"], {passage["id"] for passage in row["passages"]}))
+        assert len(row["passages"]) == 10
+    (_, chopsticks), (other, ribbon), (same, again) = chosen
+    for about, others, rules in ((many[:10], many[10:], chopsticks), (many[10:], many[:10], ribbon)):
+        assert len(rules & set(about)) >= 4
+        assert len(rules & set(others)) <= 1  # the first of its phase always stays
+    assert (other, same, again) == (False, True, chopsticks)
+    assert [asked["input"] for asked in pairs.asked] == [
+        ["query: 피자 상자 clean 젓가락 젓가락 젓가락"],
+        ["query: 피자 상자 clean 리본 리본 리본"],
+    ]
+
+
+def test_no_connection_is_held_while_an_embedding_is_made(pipeline_database: str, many: list[str]) -> None:
+    database = Database(pipeline_database, pool_size=1)
+
+    class Asking(LetterPairs):
+        def query(self, texts: Sequence[str]) -> list[list[float]]:
+            database.ping()  # the only connection there is
+            return super().query(texts)
+
+    embedder = Asking(E5)
+    selection = Rulebook(database, embedder).select("pizza-box", question="리본")
+    database.close()
+    assert (selection.cut, selection.ranked, embedder.asked) == (True, True, ["리본"])
+
+
+def test_no_embedding_is_made_where_all_rules_fit(world: World, pairs: Provider) -> None:
+    app = load("retrieve")
+    for question in ("젓가락은요?", "리본은요?"):
+        event = identified(world, question=question)
+        deliver(app, event)
+    assert kept(world, event)["cached"] is True  # the question changes nothing
+    assert pairs.asked == []
+
+
+def test_a_choice_made_without_embeddings_is_not_remembered(
+    app: Flask, world: World, many: list[str], model: Standin
+) -> None:
+    model.faults("500", schema="embeddings")
+    for _ in range(2):
+        event = identified(world, question="젓가락은요?")
+        assert deliver(app, event).status == 200
+        row = kept(world, event)
+        assert (len(row["passages"]), row["cached"]) == (10, False)
 
 
 def test_a_warm_up_claims_nothing(app: Flask, world: World) -> None:

@@ -12,8 +12,6 @@ from knative.local.trace import main
 from tests.standin import Standin
 from tests.steps import World, deliver, load
 
-pytest_plugins = ["tests.steps"]
-
 
 @pytest.fixture
 def app(pipeline_env: dict[str, str], model: Standin, monkeypatch: pytest.MonkeyPatch) -> Flask:

@@ -1,15 +1,18 @@
 """The guide: its schema, what must be true of it before a citizen reads it, and the plain one that always is.
 
-A guide may only say what the retrieved rules say. That is checked here, not hoped for: ids, destinations, and whether a
-sentence shares its words with the rules it cites. A model that was talked into something fails all of these.
+A guide is to say only what the retrieved rules say. Checked here: that every step cites a retrieved rule, the
+destination, addresses, foreign words, numbers and places the rules lack, a negation they lack or one turned round, and
+that half of a step's content stands in the rules it cites. That catches what is invented outright. It compares letters
+and understands nothing: a verb exchanged in a sentence that otherwise copies its rule can still pass.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -23,11 +26,28 @@ PROMPT_VERSION = "guide-1"
 Phase = Literal["prepare", "wash", "separate", "dispose"]
 PHASES: tuple[Phase, ...] = ("prepare", "wash", "separate", "dispose")
 
-#: Share of a sentence's syllable pairs that must come from the rules: a paraphrase has more, an invention less.
-GROUNDED = 0.2
+#: Share of a sentence's content (pairs of syllables) that must stand in its rules: a paraphrase has more, an invention
+#: less.
+GROUNDED = 0.5
 
 _ADDRESS = re.compile(r"https?://|www\.|\b[\w-]+\.(?:com|net|org|io|kr|co|me|app|info|xyz|ly)\b", re.IGNORECASE)
 _HANGUL = re.compile(r"[가-힣]")
+_WORD = re.compile(r"[가-힣]+")
+#: Words of another script and numbers: nothing to paraphrase, so the rules have them or they are invented.
+_FOREIGN = re.compile(r"[^\W\d_가-힣]+|\d+")
+_NEGATION = re.compile(r"말고|말아|마세요|마십시오|않|금지|안\s?[돼되된됩]")
+#: Endings of a word, which say nothing of what it is about, where at least two syllables stand before them.
+_ENDING = re.compile(
+    r"(?<=..)(?:(?:으로|에서|까지|부터|에는|에도|하고|해서|해요|하세요|합니다|어요|아요|고요)|[은는이가을를에의도와과로요고])$"
+)
+#: What one does with any waste: it fits every rule, so it proves nothing.
+_COMMON = set(
+    re.findall(r"\S+", "주세 세요 해요 하세 하고 어요 아요 니다 습니 합니 배출 출해 버려 버리 넣어 넣으 넣고")
+)
+#: Where something is put, and the few words of that form that are no place.
+_PLACE = re.compile(r"\b([가-힣]{2,})에(?:다|다가)?\b")
+_TIMES = {"나중", "다음", "경우", "처음", "마지막", "때문", "한번"}
+T = TypeVar("T")
 Ids = Annotated[list[str], Field(max_length=10)]
 
 
@@ -125,7 +145,7 @@ def problems(guide: Guide, brief: Brief) -> list[str]:
     for place, part in cited:
         if not part.rule_ids or set(part.rule_ids) - brief.ids:
             found.append(f"{place}: rule_ids는 주어진 기준의 id여야 하고 하나 이상 있어야 합니다")
-        elif not grounded(part.text, [rule["text"] for rule in brief.rules if rule["id"] in part.rule_ids]):
+        elif not _rests(part, brief):
             found.append(f"{place}: 인용한 기준에 없는 내용입니다")
     texts = [("summary", guide.summary), ("answer", guide.answer), *((place, part.text) for place, part in cited)]
     return found + [f"{place}: {fault}" for place, text in texts for fault in _unfit(text, brief)]
@@ -143,16 +163,68 @@ def _unfit(text: str, brief: Brief) -> list[str]:
     return found + [f"기준에 없는 배출처({name})를 적지 않습니다" for name in names if name not in brief.words]
 
 
+def mended(guide: Guide, brief: Brief) -> Guide:
+    """The guide with every step and caution that may not be shown replaced by the text of a rule it cites (of its own
+    phase, where it has one). What cites nothing that was retrieved is left as it is, and remains a problem; so is a
+    guide none of whose steps may be shown: it is not a guide, but what somebody talked the model into.
+    """
+    if all(_refused(step, brief) for step in guide.steps):
+        return guide
+    steps = [
+        Step(phase=step.phase, **_ruled(step, brief, brief.of(step.phase))) if _refused(step, brief) else step
+        for step in guide.steps
+    ]
+    cautions = [Cited(**_ruled(part, brief, [])) if _refused(part, brief) else part for part in guide.cautions]
+    return guide.model_copy(update={"steps": _once(steps), "cautions": _once(cautions)})
+
+
+def _refused(part: Cited, brief: Brief) -> bool:
+    """Whether a part that cites real rules says something else than they do."""
+    cites = bool(part.rule_ids) and set(part.rule_ids) <= brief.ids
+    return cites and (not _rests(part, brief) or bool(_unfit(part.text, brief)))
+
+
+def _ruled(part: Cited, brief: Brief, of_phase: list[dict[str, Any]]) -> dict[str, Any]:
+    cited = [rule for rule in brief.rules if rule["id"] in part.rule_ids]
+    rule = next((rule for rule in cited if rule in of_phase), (of_phase or cited)[0])
+    return {"text": rule["text"][:300], "rule_ids": [rule["id"]]}
+
+
+def _once(parts: Sequence[T]) -> list[T]:
+    return [part for n, part in enumerate(parts) if part not in parts[:n]]
+
+
+def _rests(part: Cited, brief: Brief) -> bool:
+    """Whether a part says what the rules it cites say, as far as letters show it."""
+    cited = [rule for rule in brief.rules if rule["id"] in part.rule_ids]
+    texts = [rule["text"][:300] for rule in cited]
+    if part.text in texts:
+        return True
+    forbids = [bool(_NEGATION.search(text)) for text in texts]
+    if _NEGATION.search(part.text):
+        if not any(forbids):
+            return False
+    elif all(forbids) and all(rule["phase"] == "dont" for rule in cited):
+        return False  # what must not be done, told as a thing to do
+    said = "".join(_HANGUL.findall(f"{brief.words} {brief.item}"))
+    if any(place not in said for place in set(_PLACE.findall(part.text)) - _TIMES):
+        return False
+    return grounded(part.text, texts, brief.item)
+
+
 def settled(guide: Guide, brief: Brief) -> Guide:
     """The guide with what is ours to say: a phase without rules says so, and words without ground are replaced."""
     steps = [step for phase in PHASES for step in (_steps(guide, phase) if brief.of(phase) else _nothing(phase, brief))]
-    ground = [brief.words, brief.item, messages.text("guide.no_answer"), *map(_place, brief.destinations)]
-    answer = guide.answer.strip() if brief.question else ""
+    ground = [brief.words, messages.text("guide.no_answer"), *map(_place, brief.destinations)]
+    answer = guide.answer.strip()
+    if not grounded(answer, ground, brief.item):
+        answer = messages.text("guide.no_answer")
+    plainly = brief.destination and grounded(guide.summary, ground, brief.item)
     return guide.model_copy(
         update={
             "steps": steps,
-            "answer": answer if grounded(answer, ground) else messages.text("guide.no_answer"),
-            "summary": guide.summary if brief.destination and grounded(guide.summary, ground) else _summary(brief),
+            "answer": answer if brief.question else "",
+            "summary": guide.summary if plainly else _summary(brief),
             "destination": brief.destination,
         }
     )
@@ -175,10 +247,20 @@ def plain(brief: Brief) -> Guide:
     )
 
 
-def grounded(text: str, ground: Iterable[str]) -> bool:
-    """Whether enough of the text's syllable pairs stand in the ground as well."""
-    pairs, known = _pairs(text), set().union(*(_pairs(part) for part in ground))
-    return not pairs or len(pairs & known) / len(pairs) >= GROUNDED
+def grounded(text: str, ground: Iterable[str], item: str) -> bool:
+    """Whether `text` has every foreign word and number, and at least GROUNDED of its content, from the `ground`.
+
+    The name of the `item` and what is said of any waste count for nothing; a text without other content has no ground.
+    """
+    told = "\n".join(ground)
+    if _foreign(text) - _foreign(f"{told}\n{item}"):
+        return False
+    pairs = {pair for word in _WORD.findall(text) for pair in _pairs(_ENDING.sub("", word))} - _pairs(item) - _COMMON
+    return bool(pairs) and len(pairs & _pairs(told)) / len(pairs) >= GROUNDED
+
+
+def _foreign(text: str) -> set[str]:
+    return set(_FOREIGN.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
 def _pairs(text: str) -> set[str]:

@@ -107,7 +107,7 @@ def handle(event: Event[RulesRetrieved], deps: Deps) -> Done:
 def _analysis(event: Event[RulesRetrieved], db: Database) -> dict[str, Any]:
     with db.transaction() as tx:
         row = tx.execute(
-            """SELECT a.status, a.question, a.region, a.housing, i.state, r.item_id, r.passages, r.index_version,
+            """SELECT a.status, a.question, i.state, r.item_id, r.passages, r.index_version,
                       coalesce(t.name_ko, r.item_id) AS name
                FROM analyses a
                JOIN identifications i ON i.analysis_id = a.id AND i.round = a.round
@@ -126,8 +126,6 @@ def _key(analysis: Mapping[str, Any], brief: Brief, model: str) -> str:
         "guide",
         item=analysis["item_id"],
         state=State.of(analysis["state"]).known(),
-        region=analysis["region"],
-        housing=analysis["housing"],
         index=analysis["index_version"],
         rules=[rule["id"] for rule in brief.rules],
         question=brief.question,
@@ -147,13 +145,11 @@ def _remembered(value: Any, brief: Brief) -> Written | None:
 
 
 def _data(analysis: Mapping[str, Any], brief: Brief) -> dict[str, Any]:
-    """All the model is told, and all of it is data."""
+    """All the model is told, and all of it is data. Where the citizen lives is not told: the rules allow for it."""
     return {
         "item": {"id": analysis["item_id"], "name": brief.item},
         "state": State.of(analysis["state"]).known(),
         "question": brief.question or None,
-        "housing": analysis["housing"],
-        "region": analysis["region"],
         "destinations": [{"code": code, "name": DESTINATIONS[code].ko} for code in brief.destinations],
         "rules": [{name: rule[name] for name in ("id", "phase", "text", "destination")} for rule in brief.rules],
     }

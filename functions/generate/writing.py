@@ -1,4 +1,5 @@
-"""How a guide is written: one call, one repair where it breaks a rule of ours, then the rules themselves in plain form.
+"""How a guide is written: one call, one repair where it breaks a rule of ours, then the rules' own words in place of
+what is still wrong, and where that is not enough, the rules themselves in plain form.
 
 So a citizen never gets nothing, and never an invented rule.
 """
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from functions.generate.guide import PROMPT_VERSION, Brief, Guide, parse, plain, problems, settled
+from functions.generate.guide import PROMPT_VERSION, Brief, Guide, mended, parse, plain, problems, settled
 from functions.shared import calls, telemetry
 from functions.shared.calls import Answer, Call
 from functions.shared.postgres import Database
@@ -44,7 +45,10 @@ class Written:
 
 
 def write(db: Database, writer: Writes, task: Task, brief: Brief) -> Written:
-    """One call, one repair, else the plain rules. Calls that are stored are not made again. ModelDown."""
+    """One call, one repair; steps still refused then become their rules' own text; else the plain rules.
+
+    Calls that are stored are not made again. ModelDown.
+    """
     made = {call.purpose: call for call in calls.stored(db, task.analysis_id, task.round, "guide")}
     faults: list[str] = []
     for purpose in PURPOSES:
@@ -60,6 +64,8 @@ def write(db: Database, writer: Writes, task: Task, brief: Brief) -> Written:
         if call.answer.refused is not None:
             break
         guide = parse(call.answer.parsed)
+        if isinstance(guide, Guide) and purpose == PURPOSES[-1]:
+            guide = mended(guide, brief)
         faults = [guide] if isinstance(guide, str) else problems(guide, brief)
         if isinstance(guide, Guide) and not faults:
             return Written(settled(guide, brief), _made_by(made, repaired=purpose == "guide_repair", fallback=False))

@@ -15,6 +15,8 @@ from functions.shared.search import Candidate, Found, Question
 
 #: A thing seen less surely than this is not worth a question while something else was seen.
 FAINT = 0.35
+#: Things on a photo that are looked up; what the citizen named comes before what was seen more surely.
+MOST_THINGS = 4
 #: Candidates that are shown, and options a citizen can choose from at a glance.
 TOP, MOST_OPTIONS = 5, 6
 
@@ -68,12 +70,12 @@ def decide(objects: Sequence[SeenObject], words: str, search: Search) -> Decisio
 
 
 def _things(objects: Sequence[SeenObject], words: str, search: Search) -> list[_Thing]:
-    """What was found among the items, each item once, what was seen most surely first."""
+    """What was found among the items, each item once; what was named, then what was seen most surely, first."""
     surest = sorted(objects, key=lambda seen: -seen.confidence)
     clear = [seen for seen in surest if seen.confidence >= FAINT] or surest[:1]
     alone = words if len(clear) == 1 else ""
     things: dict[str, _Thing] = {}
-    for seen in clear:
+    for seen in sorted(clear, key=lambda seen: not _heard([seen.name], words))[:MOST_THINGS]:
         thing = _matched(seen, alone, search)
         if thing.found.decision != "not_found" and thing.found.candidates:
             things.setdefault(thing.best.id, thing)
@@ -95,8 +97,12 @@ def _matched(seen: SeenObject, words: str, search: Search) -> _Thing:
 
 
 def _named(thing: _Thing, words: str) -> bool:
+    return _heard([thing.seen.name, thing.best.name], words)
+
+
+def _heard(names: Sequence[str], words: str) -> bool:
     heard = sound(words)
-    return any(name and name in heard for name in (sound(thing.seen.name), sound(thing.best.name)))
+    return any(name and name in heard for name in map(sound, names))
 
 
 def _which(things: list[_Thing]) -> dict[str, Any]:

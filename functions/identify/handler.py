@@ -21,7 +21,7 @@ from functions.shared.conditions import State
 from functions.shared.config import load
 from functions.shared.embeddings import Embedder
 from functions.shared.events import Event, ItemAmbiguous, ItemIdentified, ItemUnmatched, Payload, PhotoIngested
-from functions.shared.function import Done
+from functions.shared.function import Done, Rejected
 from functions.shared.lifecycle import Superseded
 from functions.shared.objects import Objects
 from functions.shared.postgres import Database, Tx
@@ -83,8 +83,14 @@ class Deps:
 
 
 def handle(event: Event[PhotoIngested], deps: Deps) -> Done:
-    """`item.v1.identified`, `item.v1.ambiguous` (we ask) or `item.v1.unmatched` (completed: it is not in the rules)."""
+    """`item.v1.identified`, `item.v1.ambiguous` (we ask) or `item.v1.unmatched` (completed: it is not in the rules).
+
+    Rejected("consent_withdrawn") where the citizen no longer agrees that the photo goes to the provider: the work may
+    have been parked for long since.
+    """
     analysis = _analysis(event, deps.db)
+    if analysis["consent_at"] is None:
+        raise Rejected("consent_withdrawn", "")
     words: str = analysis["question"] or ""
     task = Task(event.subject, analysis["round"], analysis["model_key"], words)
     seen = look(deps.db, deps.objects, deps.vision, task)
@@ -111,8 +117,9 @@ def handle(event: Event[PhotoIngested], deps: Deps) -> Done:
 def _analysis(event: Event[PhotoIngested], db: Database) -> dict[str, Any]:
     with db.transaction() as tx:
         row = tx.execute(
-            """SELECT a.status, a.round, a.question, a.region, a.housing, p.model_key
-               FROM analyses a JOIN photos p ON p.analysis_id = a.id AND p.kind = 'before' WHERE a.id = %s""",
+            """SELECT a.status, a.round, a.question, a.region, a.housing, p.model_key, u.consent_at
+               FROM analyses a JOIN users u ON u.id = a.user_id
+               JOIN photos p ON p.analysis_id = a.id AND p.kind = 'before' WHERE a.id = %s""",
             (event.subject,),
         ).fetchone()
     if row is None or row["status"] != "ingested":

@@ -1,6 +1,7 @@
 """An item in its state → the rules that hold for it today, kept as they read: an old analysis keeps its rules.
 
-The same item, state, place and day are looked up once an hour (Redis, exact key); without Redis, every time.
+The same item, state, place and day (and question, where it ranks the rules) are looked up once an hour (Redis, exact
+key); without Redis, every time.
 """
 
 from __future__ import annotations
@@ -64,11 +65,10 @@ def handle(event: Event[ItemIdentified | ItemClarified], deps: Deps) -> Done:
     item_id, round_ = event.data.item_id, event.data.round
     analysis = _analysis(event, deps.db)
     version = deps.rulebook.index_version()
-    key, passages = _remembered(analysis, item_id, version, deps.cache)
-    known = passages is not None
-    if passages is None:
-        passages = _retrieve(analysis, item_id, deps.rulebook)
-    if not passages:
+    keys = _Keys.of(analysis, item_id, version)
+    known = deps.cache.get(keys.any_question) or deps.cache.get(keys.this_question)
+    found = _Rules(known, None) if known else _retrieve(analysis, item_id, deps.rulebook, keys)
+    if not found.passages:
         raise Rejected("no_rules", item_id)
 
     def save(tx: Tx) -> None:
@@ -76,19 +76,52 @@ def handle(event: Event[ItemIdentified | ItemClarified], deps: Deps) -> Done:
         tx.execute(
             """INSERT INTO retrievals (analysis_id, round, item_id, passages, index_version, cached)
                VALUES (%s, %s, %s, %s, %s, %s)""",
-            (event.subject, round_, item_id, Jsonb(passages), version, known),
+            (event.subject, round_, item_id, Jsonb(found.passages), version, bool(known)),
         )
 
+    def remember() -> None:
+        if found.key:
+            deps.cache.put(found.key, found.passages, CACHED_SECONDS)
+
     said = RulesRetrieved(
-        round=round_, item_id=item_id, rule_ids=[passage["id"] for passage in passages], index_version=version
+        round=round_, item_id=item_id, rule_ids=[passage["id"] for passage in found.passages], index_version=version
     )
-    return Done(said, save, after=None if known else lambda: deps.cache.put(key, passages, CACHED_SECONDS))
+    return Done(said, save, after=remember)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Where rules are remembered: those that all fit are the same for every question, a ranking is for one."""
+
+    any_question: str
+    this_question: str
+
+    @classmethod
+    def of(cls, analysis: Mapping[str, Any], item_id: str, version: str) -> Self:
+        place: dict[str, Any] = {
+            "item": item_id,
+            "state": State.of(analysis["state"]).known(),
+            "region": analysis["region"],
+            "housing": analysis["housing"],
+            "index": version,
+            "locale": "ko",
+            "on": _today().isoformat(),
+        }
+        return cls(cache.key("rules", **place), cache.key("rules", **place, question=analysis["question"] or ""))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """Passages as JSON, and the key to remember them by: None for what must not be remembered."""
+
+    passages: list[dict[str, Any]]
+    key: str | None
 
 
 def _analysis(event: Event[ItemIdentified | ItemClarified], db: Database) -> dict[str, Any]:
     with db.transaction() as tx:
         row = tx.execute(
-            """SELECT a.status, a.region, a.housing, i.state
+            """SELECT a.status, a.question, a.region, a.housing, i.state
                FROM analyses a JOIN identifications i ON i.analysis_id = a.id AND i.round = a.round
                WHERE a.id = %s AND a.round = %s""",
             (event.subject, event.data.round),
@@ -98,24 +131,11 @@ def _analysis(event: Event[ItemIdentified | ItemClarified], db: Database) -> dic
     return row
 
 
-def _remembered(
-    analysis: Mapping[str, Any], item_id: str, version: str, memory: Cache
-) -> tuple[str, list[dict[str, Any]] | None]:
-    """The cache's key for these rules, and what it holds."""
-    key = cache.key(
-        "rules",
-        item=item_id,
-        state=State.of(analysis["state"]).known(),
-        region=analysis["region"],
-        housing=analysis["housing"],
-        index=version,
-        locale="ko",
-        on=_today().isoformat(),
-    )
-    return key, memory.get(key)
+def _retrieve(analysis: Mapping[str, Any], item_id: str, rulebook: Rulebook, keys: _Keys) -> _Rules:
+    """By LangChain's retriever; where more rules hold than fit, those nearest to the item, its state and the question.
 
-
-def _retrieve(analysis: Mapping[str, Any], item_id: str, rulebook: Rulebook) -> list[dict[str, Any]]:
+    A choice made while no embedding could be had is used, but not remembered.
+    """
     from functions.retrieve.llm import RuleRetriever
 
     state = State.of(analysis["state"])
@@ -128,8 +148,13 @@ def _retrieve(analysis: Mapping[str, Any], item_id: str, rulebook: Rulebook) -> 
         on=_today(),
     )
     item = rulebook.item(item_id)
-    found = retriever.invoke(" ".join([item.name if item else item_id, *state.known().values()]))
-    return [{**document.metadata, "text": document.page_content} for document in found]
+    words = [item.name if item else item_id, *state.known().values(), analysis["question"] or ""]
+    found = retriever.invoke(" ".join(words).strip())
+    passages = [{**document.metadata, "text": document.page_content} for document in found]
+    chosen = retriever.selection
+    if chosen is None or not chosen.cut:
+        return _Rules(passages, keys.any_question)
+    return _Rules(passages, keys.this_question if chosen.ranked else None)
 
 
 def _today() -> date:

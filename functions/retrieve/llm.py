@@ -13,13 +13,14 @@ from pydantic import ConfigDict
 
 from functions.shared.conditions import State
 from functions.shared.rules import Passage
-from functions.shared.search import Rulebook
+from functions.shared.search import Rulebook, Selection
 
 
 class RuleRetriever(BaseRetriever):
     """5 to 10 rules for one item in one state: effective on a day, in a region and kind of home, newest first.
 
-    The query ranks by meaning where there are more rules than fit; it never brings in the rules of another item.
+    The query ranks by meaning (pgvector) where there are more rules than fit; it never brings in the rules of another
+    item. `selection` is the last answer, and how it was chosen.
     """
 
     rulebook: Rulebook
@@ -28,12 +29,18 @@ class RuleRetriever(BaseRetriever):
     region: str | None
     housing: str | None
     on: date
+    selection: Selection | None = None
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        passages = self.rulebook.rules(self.item_id, self.state, region=self.region, housing=self.housing, on=self.on)
-        return [Document(id=passage.id, page_content=passage.text, metadata=_metadata(passage)) for passage in passages]
+        self.selection = self.rulebook.select(
+            self.item_id, self.state, region=self.region, housing=self.housing, on=self.on, question=query
+        )
+        return [
+            Document(id=passage.id, page_content=passage.text, metadata=_metadata(passage))
+            for passage in self.selection.passages
+        ]
 
 
 def _metadata(passage: Passage) -> dict[str, Any]:

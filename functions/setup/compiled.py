@@ -34,7 +34,7 @@ from functions.shared.decisions import Leaf, Node, paths, resolve
 from functions.shared.destinations import DESTINATIONS, OFFICIAL, allowed_by, segments
 from functions.shared.hangul import normal, sound, with_particle
 from functions.shared.regions import KOREA
-from functions.shared.rules import BASES, FEWEST, holding, leaf_key
+from functions.shared.rules import BASES, CASE, FEWEST, holding, leaf_key
 
 DICTIONARY = "https://www.xn--oy2b29bd3a601b.kr/front/dischargeMethod/dictionaryView.do?niIdx="
 DICTIONARY_TITLE = "생활폐기물 분리배출 누리집 품목사전"
@@ -395,9 +395,8 @@ class _Compiler:
     def _sentence(item: Item, to: list[str], cases: list[tuple[str, ...]]) -> str:
         name = with_particle(item.name.ko, "은", "는")
         if cases:
-            last = cases[-1][-1].partition("(")[0]
             said = " 또는 ".join(", ".join(f"‘{answer}’" for answer in case) for case in cases)
-            name = f"{said}{with_particle(last, '이라면', '라면').removeprefix(last)} {name}"
+            name = f"{said}{CASE}{name}"
         if len(to) == 1:
             return f"{name} ‘{DESTINATIONS[to[0]].ko}’{_towards(to[0])} 배출해요."
         places = " 또는 ".join(f"‘{DESTINATIONS[code].ko}’" for code in to)

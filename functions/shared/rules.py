@@ -18,6 +18,9 @@ BASES = ("official-class", "directive", "survey", "author")
 
 FEWEST, MOST = 5, 10
 
+#: Between the answers an outcome belongs to and what it says: "‘있어요’라고 답했다면, 우유팩은 …".
+CASE = "라고 답했다면, "
+
 
 def leaf_key(to: Sequence[str]) -> str:
     """What a rule's `leaf` says of an outcome: its destination, or "depends" where there are several."""
@@ -47,10 +50,11 @@ class Passage:
     disagreement: str | None
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Passage:
-        """From a row of the table `rules`."""
+    def of(cls, row: Mapping[str, Any], *, decided: bool = False) -> Passage:
+        """From a row of the table `rules`. Once it is `decided` which outcome holds, its case need not be said."""
+        text = row["text"].rpartition(CASE)[2] if decided else row["text"]
         return cls(
-            row["id"], row["phase"], row["text"], row["destination"], row["basis"],
+            row["id"], row["phase"], text, row["destination"], row["basis"],
             Source(row["source_title"], row["source_url"]), row["effective_from"], row["checked"], row["disagreement"],
         )  # fmt: skip
 

@@ -24,12 +24,15 @@ from functions.shared.postgres import Database, Tx, Unavailable
 from functions.shared.regions import KOREA, exception_for
 from functions.shared.rules import MOST, Passage, holding, leaf_key, ordered
 
-__all__ = ["Candidate", "Found", "Item", "Option", "Part", "Question", "Rulebook"]
+__all__ = ["Candidate", "Found", "Item", "Option", "Part", "Question", "Rulebook", "Selection"]
 
 log = telemetry.logger("search")
 
 #: A name that accounts for this much of the question needs no embedding.
 _PLAIN = 0.9
+#: After a failure the embeddings are left alone for so many seconds: a photo of several things must not cost the
+#: timeout of each.
+REST_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,21 @@ class Item:
     parts: list[Part]
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Rules as chosen. `cut`: more held than fit; `ranked`: those nearest to the question stayed (else the first)."""
+
+    passages: list[Passage]
+    cut: bool
+    ranked: bool
+
+
 class Rulebook:
     """Everything the functions ask of the rules. `embedder` None (or failing) means: names only, no meaning."""
 
     def __init__(self, database: Database, embedder: Embeds | None) -> None:
         self._database, self._embedder = database, embedder
+        self._resting_until = 0.0
 
     def search(
         self,
@@ -103,11 +116,28 @@ class Rulebook:
         While the state leaves several outcomes open, all of them are among the rules. Where more rules hold than
         `limit`, those nearest to the `question` stay.
         """
+        return self.select(
+            item_id, state, region=region, housing=housing, on=on, limit=limit, question=question
+        ).passages
+
+    def select(
+        self,
+        item_id: str,
+        state: State | None = None,
+        *,
+        region: str | None = None,
+        housing: str | None = None,
+        on: date | None = None,
+        limit: int = MOST,
+        question: str | None = None,
+    ) -> Selection:
+        """As `rules`, and how they were chosen. An embedding is asked for only where more rules hold than fit."""
         on = on or _today()
         with self._database.transaction() as tx:
             row = _item(tx, item_id)
             if row is None:
-                return []
+                return Selection([], cut=False, ranked=False)
+            model = _index(tx)["model"]
             known = facts(state or State(), housing)
             exception = exception_for(row["doc"], region, on)
             found = outcome(row["doc"], known, region, on)
@@ -120,9 +150,13 @@ class Rulebook:
             if rule["id"] not in row["doc"]["without"]
             and (rule["leaf"] is None or (rule["leaf"] in leaves and not exception))
         ]
-        if len(rules) > limit and question:
-            rules = self._ranked(rules, question)
-        return [Passage.of(rule) for rule in ordered(rules, {item_id, *owners[2:]}, limit)]
+        cut = len(rules) > limit
+        vector = self._vector(question, model) if cut and question else None
+        if vector:
+            rules = self._measured(rules, vector)
+        fit = ordered(rules, {item_id, *owners[2:]}, limit)
+        chosen = [Passage.of(rule, decided=len(leaves) == 1) for rule in fit]
+        return Selection(chosen, cut=cut, ranked=vector is not None)
 
     def rule(self, rule_id: str) -> Passage | None:
         """One rule as it reads today, or None."""
@@ -154,24 +188,28 @@ class Rulebook:
         return rank(finding.reading, rows, near)
 
     def _vector(self, text: str, model: str) -> str | None:
-        """The question's embedding, or None where there is no way to make one that compares with the index."""
-        if self._embedder is None or self._embedder.model != model:
+        """The question's embedding, or None where there is no way to make one that compares with the index.
+
+        Never called within a transaction: an HTTP call must not hold a connection of the pool.
+        """
+        if self._embedder is None or self._embedder.model != model or time.monotonic() < self._resting_until:
             return None
         try:
             return literal(self._embedder.query([text])[0])
         except EmbeddingFailed as error:
+            self._resting_until = time.monotonic() + REST_SECONDS
             log.warning("searching by name only", error=str(error))
             return None
 
-    def _ranked(self, rules: Sequence[Mapping[str, Any]], question: str) -> list[Mapping[str, Any]]:
+    def _measured(self, rules: Sequence[Mapping[str, Any]], vector: str) -> list[Mapping[str, Any]]:
+        """The rules with their distance from the vector as `far`, which `ordered` goes by."""
         with self._database.transaction() as tx:
-            vector = self._vector(question, _index(tx)["model"])
             far = tx.execute(
                 "SELECT id, embedding <=> %s::vector AS far FROM rules WHERE id = ANY(%s)",
                 (vector, [rule["id"] for rule in rules]),
             ).fetchall()
         distances = {row["id"]: row["far"] for row in far}
-        return [{**rule, "far": distances[rule["id"]]} for rule in rules]
+        return [{**rule, "far": distances.get(rule["id"])} for rule in rules]
 
 
 def _today() -> date:
