@@ -1,6 +1,6 @@
 """Compose a sorting guide from the rules it is given: nothing is added that a rule does not say.
 
-The data block is {"item": {"id", "name"}, "state": {...}, "question": str | None, "housing", "region",
+The data block is {"item": {"id", "name"}, "state": {...}, "question": str | None,
 "rules": [{"id", "phase": prepare|wash|separate|dispose|dont|why, "text", "destination": code | None}]}.
 """
 
