@@ -30,13 +30,13 @@ analyze: .venv/.stamp ## send a photo to the running system: PHOTO=bottle.jpg Q=
 	@$(PY) -m knative.local analyze --state $(STATE) --photo "$${PHOTO:-}" --question "$${Q:-}"
 
 trace: .venv/.stamp ## one analysis as a timeline: ID=<analysis id>
-	@$(PY) -m knative.local trace --state $(STATE) "$${ID:?say which analysis: make trace ID=…}"
+	@$(PY) -m knative.local trace --state $(STATE) "$(if $(ID),,$(error Say which analysis: make trace ID=…))$$ID"
 
 replay: .venv/.stamp ## drive a dead letter again: ID=<dead letter id>
-	@$(PY) -m knative.local replay --state $(STATE) "$${ID:?say which dead letter: make replay ID=…}"
+	@$(PY) -m knative.local replay --state $(STATE) "$(if $(ID),,$(error Say which dead letter: make replay ID=…))$$ID"
 
 search: .venv/.stamp ## search the rules of the running system: Q="고추장 묻은 용기"
-	@$(PY) -m knative.local search --state $(STATE) "$${Q:?say what to look for: make search Q=…}"
+	@$(PY) -m knative.local search --state $(STATE) "$(if $(Q),,$(error Say what to look for: make search Q=…))$$Q"
 
 bench: .venv/.stamp ## POST analyze at 20 requests a second for 60 s: a table and JSON
 	@$(PY) -m tests.bench --state $(STATE) $(ARGS)

@@ -12,7 +12,10 @@ from functions.shared.postgres import Database, Unavailable
 def main(arguments: list[str]) -> int:
     """Exit code 0 when something was sent again, 1 when not, 2 for a wrong call."""
     if len(arguments) != 2 or arguments[0] != "replay" or not is_id(arguments[1]):
-        print("usage: python -m functions.recover replay <number of a dead letter | id of an analysis>")
+        print(
+            "make replay ID=… takes the number of a dead letter (table dead_letters) or the id of an analysis.",
+            file=sys.stderr,
+        )
         return 2
     db = Database(os.environ["DATABASE_URL"])
     try:

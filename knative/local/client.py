@@ -35,6 +35,10 @@ class Refused(Exception):
 
 async def analyze(gateway: str, photo: Path, question: str | None, say: Say) -> dict[str, Any]:
     """The analysis of `photo` in its last state (ended, or asking). Each stage is said as it happens."""
+    if not photo.is_file():
+        raise Refused(f"There is no photo {photo}: say which one, as in make analyze PHOTO=bottle.jpg.")
+    if photo.stat().st_size == 0:
+        raise Refused(f"{photo.name} is empty.")
     kind = {".heif": "image/heic", ".heic": "image/heic"}.get(photo.suffix.lower()) or mimetypes.guess_type(photo)[0]
     if kind not in PHOTO_TYPES:
         raise Refused(f"{photo.name} is not a photo: {', '.join(PHOTO_TYPES)} are.")

@@ -381,12 +381,18 @@ def analyze(gateway: str, photo: Path, question: str | None, say: Callable[[str]
     return result["guide"] is not None or result["clarify"] is not None
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1024 <= int(text) <= 65000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: PORT and PORT_BASE are numbers from 1024 to 65000")
+    return int(text)
+
+
 def main(arguments: list[str]) -> int:
     """`run`: 0 after a good end, 1 with one sentence on stderr otherwise."""
     parser = argparse.ArgumentParser(prog="python -m knative.local run", description=__doc__)
     parser.add_argument("--state", type=Path, default=Path(".local"))
-    parser.add_argument("--port", type=int, help="of the page and the public API (8080)", default=8080)
-    parser.add_argument("--base-port", type=int, default=int(os.environ.get("PORT_BASE", "18000")))
+    parser.add_argument("--port", type=_port, help="of the page and the public API (8080)", default=8080)
+    parser.add_argument("--base-port", type=_port, default=os.environ.get("PORT_BASE", "18000"))
     parser.add_argument("--overrides", type=Path, help="JSON file: values of the ConfigMap platform to replace")
     parser.add_argument("--once", action="store_true", help="stop after the sample")
     parser.add_argument("--no-sample", action="store_true")

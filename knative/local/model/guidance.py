@@ -72,11 +72,11 @@ def answer(question: str, rules: list[Rule]) -> str:
     scored = [(_speaks(question, rule), rule) for rule in rules]
     best = max((score for score, _ in scored), default=0.0)
     if best > 0:
-        chosen = [rule for score, rule in scored if score >= best][:2]
-        return "기준에 따르면, " + " ".join(_sentence(rule["text"]) for rule in chosen)
+        chosen = [rule for score, rule in scored if score > best - 0.1][:2]
+        return " ".join(_sentence(rule["text"]) for rule in chosen)
     disposal = next((rule for rule in rules if rule["phase"] == "dispose"), None)
     if disposal and _HOW.search(question):
-        return "기준에 따르면, " + _sentence(disposal["text"])
+        return _sentence(disposal["text"])
     return "찾은 기준에는 물어보신 내용이 따로 나와 있지 않아요. 아래 단계를 참고해 주세요."
 
 
@@ -86,9 +86,13 @@ def _by_weight(rules: list[Rule]) -> list[Rule]:
 
 def _speaks(question: str, rule: Rule) -> float:
     text = str(rule["text"])
-    topics = sum(any(word in question for word in topic) and any(word in text for word in topic) for topic in _TOPICS)
+    topics: float = sum(
+        any(word in question for word in topic) and any(word in text for word in topic) for topic in _TOPICS
+    )
     asked_why = rule["phase"] == "why" and any(word in question for word in _WHY)
     shared = _pairs(question) & _pairs(text)
+    if rule["phase"] == "why" and not asked_why:
+        topics *= 0.5  # what to do comes before why
     return topics + 2.0 * asked_why + (0.01 * len(shared) if topics or asked_why else 0.0)
 
 
