@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 
+from functions.setup.compiled import Corpus
+from functions.shared.decisions import paths
 from functions.shared.embeddings import DIMENSIONS
 from functions.shared.hangul import sound
+
+
+def few(corpus: Corpus, wanted: Container[str], most: int = 60) -> Corpus:
+    """The wanted items and some others, with the rules they need."""
+    items = [row for n, row in enumerate(corpus.items) if row.kind == "item" and (n < most or row.id in wanted)]
+    owners = {row.id for row in items} | {leaf["family"] for row in items for _, leaf in paths(row.doc["decide"])}
+    return replace(corpus, items=items, rules=[rule for rule in corpus.rules if rule.owner in owners])
 
 
 class LetterPairs:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from functions.setup.compiled import Corpus, load
@@ -15,11 +17,14 @@ from functions.shared.decisions import resolve
 from functions.shared.destinations import DESTINATIONS, segments
 from functions.shared.hangul import distance, sound, with_particle
 from functions.shared.regions import place, within
+from knative.local.model.embeddings import Embedder
+from knative.local.model.shipped import Shipped
+from tests.rag import covered, vectors
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "rag-index" / "corpus"
 DICTIONARY = ROOT.parent / "shared" / "data" / "official-items.tsv"
-TODAY = date(2026, 11, 23)
+TODAY = date(2026, 11, 25)
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +33,13 @@ def corpus() -> Corpus:
 
 
 def test_it_is_large_enough_and_every_item_is_known_by_many_names(corpus: Corpus) -> None:
-    covered = corpus.coverage()
-    assert covered["items"] >= 80
-    assert covered["aliases_per_item"] >= 5
+    figures = corpus.coverage()
+    assert figures["items"] >= 800
+    assert figures["official_pages"] == 718
+    assert figures["aliases_per_item"] >= 5
     assert all(len(item.aliases) >= 3 for item in corpus.entries.items.values())
+    beyond = [item for item in corpus.entries.items.values() if not item.official]
+    assert len(beyond) >= 60
 
 
 def test_nothing_claims_more_than_its_basis(corpus: Corpus) -> None:
@@ -68,7 +76,8 @@ def test_nothing_claims_more_than_its_basis(corpus: Corpus) -> None:
         ("led-lamp", {"kind": "disc"}, ["general"]),
         ("led-lamp", {"kind": "bulb_tube"}, ["lamp"]),
         ("toy", {"material": "electronic"}, ["small_appliance"]),
-        ("foam-net", {}, ["styrofoam"]),
+        ("foam-net", {}, ["general"]),
+        ("fruit-foam-tray", {}, ["styrofoam"]),
         ("bedding", {"size": "large"}, ["bulky"]),
         ("butane-can", {"contents": "remaining"}, ["can"]),
         ("scissors", {}, ["general", "scrap_metal"]),
@@ -99,6 +108,43 @@ def test_classes_are_those_of_the_official_dictionary(corpus: Corpus) -> None:
         for class_, pages in item.official.items():
             for page in pages:
                 assert segments(official[page]) == segments(class_), f"{item.id}: page {page}"
+
+
+@pytest.mark.skipif(not DICTIONARY.exists(), reason=f"NOT CHECKED against the official dictionary: no {DICTIONARY}")
+def test_every_row_of_the_official_dictionary_is_covered_by_an_item_of_that_name(
+    corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert covered.show(corpus, DICTIONARY) == 0
+    printed = capsys.readouterr().out
+    assert "official rows covered        718 of 718" in printed
+    assert re.search(r"730 영수증 → receipt", printed)
+
+
+def test_a_row_that_nothing_covers_is_a_gap(corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "official.tsv"
+    table.write_text(
+        "niIdx\tname\tofficial_class\n730\t영수증\t일반폐기물 > 일반종량제폐기물\n9999\t새 품목\t재활용폐기물 > 종이\n"
+        "334\t칫솔\t재활용폐기물 > 종이\n336\t다른 이름\t일반폐기물 > 일반종량제폐기물\n",
+        encoding="utf-8",
+    )
+    assert covered.show(corpus, table) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "not covered: 9999 새 품목",
+        "not covered: 334 칫솔",
+        "not covered: 336 다른 이름",
+    ]
+
+
+def test_the_vectors_that_come_with_the_project_are_those_of_the_corpus(corpus: Corpus) -> None:
+    texts = vectors.texts(corpus)
+    lacking = vectors.missing(corpus)
+    assert len(lacking) <= len(texts) * 0.03, f"make vectors: {len(lacking)} of {len(texts)} are missing"
+    embedder = Embedder()
+    for text in texts[:: len(texts) // 5]:
+        made = embedder._model.encode(*embedder._asked(text))  # the model itself, not what is shipped
+        shipped = Shipped().get(text)
+        assert shipped is not None
+        assert float(np.dot(made, shipped)) > 0.995, text
 
 
 # --- faults
@@ -145,8 +191,8 @@ _TABLE = """
 @pytest.mark.parametrize(
     ("added", "told"),
     [
-        (_TABLE % ("dirt", "clean", "oily"), "not total on 2026-11-23: dirt dirty missing"),
-        (_TABLE % ("dirt", "[clean, oily]", "[dirty, oily]"), "ambiguous on 2026-11-23: dirt oily twice"),
+        (_TABLE % ("dirt", "clean", "oily"), "not total on 2026-11-25: dirt dirty missing"),
+        (_TABLE % ("dirt", "[clean, oily]", "[dirty, oily]"), "ambiguous on 2026-11-25: dirt oily twice"),
         (_TABLE % ("dirt", "clean", "filthy"), "dirt has no value filthy"),
         (_TABLE % ("material", "plastic", "unobtainium"), "material has no value unobtainium"),
         (_TABLE % ("colour", "red", "blue"), "decide.by: Value error, unknown: 'colour'"),
@@ -189,10 +235,12 @@ def test_all_faults_are_told_at_once(folder: Path) -> None:
 
 
 def test_every_destination_must_be_reachable(folder: Path) -> None:
-    path = folder / "daily.yaml"
-    before, _, after = path.read_text("utf-8").partition("  - id: radon-bed")
-    path.write_text(before + "choices:" + after.partition("choices:")[2], "utf-8")
-    with pytest.raises(CorpusError, match="destination specialist: nothing goes there"):
+    path = folder / "plastic.yaml"
+    before, _, after = path.read_text("utf-8").partition("  - id: ice-pack\n")
+    path.write_text(before + "  - id: " + after.partition("  - id: ")[2], "utf-8")
+    choices = folder / "paper.yaml"
+    choices.write_text(choices.read_text("utf-8").replace(", ice-pack]", "]").replace("ice-pack, ", ""), "utf-8")
+    with pytest.raises(CorpusError, match="destination ice_pack: nothing goes there"):
         load(folder, TODAY)
 
 

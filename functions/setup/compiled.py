@@ -50,7 +50,7 @@ _GROUPS = frozenset(
 
 @dataclass(frozen=True)
 class ItemRow:
-    """A row of `items` with its names (key → name as written)."""
+    """A row of `items` with its names and with what is said of it (both key → as written)."""
 
     id: str
     kind: str
@@ -58,10 +58,11 @@ class ItemRow:
     name_en: str
     doc: dict[str, Any]
     names: dict[str, str]
+    said: dict[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        return _digest([self.kind, self.name_ko, self.name_en, self.doc, sorted(self.names.items())])
+        return _digest([self.kind, self.name_ko, self.name_en, self.doc, sorted({**self.said, **self.names}.items())])
 
 
 @dataclass(frozen=True)
@@ -277,13 +278,16 @@ class _Compiler:
             "official": item.official,
             "regional": [],
         }
-        self._row(item.id, "item", item.name, item.aliases, doc)
+        self._row(item.id, "item", item.name, item.aliases, doc, item.said)
 
-    def _row(self, id_: str, kind: str, name: Name, aliases: list[str], doc: dict[str, Any]) -> None:
+    def _row(  # noqa: PLR0917
+        self, id_: str, kind: str, name: Name, aliases: list[str], doc: dict[str, Any], phrases: Iterable[str] = ()
+    ) -> None:
         names = {sound(written): written for written in reversed([name.ko, *aliases, name.en])}
         if "" in names:
             self._problem(id_, f"the name {names['']!r} has no letters")
-        self.corpus.items.append(ItemRow(id_, kind, name.ko, name.en, doc, names))
+        said = {key: phrase for phrase in phrases if (key := sound(phrase)) not in names}
+        self.corpus.items.append(ItemRow(id_, kind, name.ko, name.en, doc, names, said))
 
     def _tree(self, item: Item, decide: Decide) -> Node | None:
         given = [value for option in decide.options for value in option.values if value != "rest"]
@@ -396,7 +400,7 @@ class _Compiler:
         name = with_particle(item.name.ko, "은", "는")
         if cases:
             said = " 또는 ".join(", ".join(f"‘{answer}’" for answer in case) for case in cases)
-            name = f"{said}{CASE}{name}"
+            name = f"{said}{with_particle(cases[-1][-1], '이', '').removeprefix(cases[-1][-1])}{CASE}{name}"
         if len(to) == 1:
             return f"{name} ‘{DESTINATIONS[to[0]].ko}’{_towards(to[0])} 배출해요."
         places = " 또는 ".join(f"‘{DESTINATIONS[code].ko}’" for code in to)

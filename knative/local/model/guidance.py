@@ -48,7 +48,8 @@ def compose(data: dict[str, Any]) -> dict[str, Any]:
     rules: list[Rule] = list(data.get("rules") or [])
     name = str((data.get("item") or {}).get("name") or "이 물건")
     disposal = next((rule for rule in rules if rule["phase"] == "dispose"), None)
-    destination = next((rule["destination"] for rule in _by_weight(rules) if rule.get("destination")), "")
+    weighty = sorted(_by_weight(rules), key=lambda rule: not rule["id"].endswith(f".dispose.{rule.get('destination')}"))
+    destination = next((rule["destination"] for rule in weighty if rule.get("destination")), "")
     anchor = disposal or (rules[0] if rules else None)
     steps = []
     for phase in PHASES:

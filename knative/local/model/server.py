@@ -24,6 +24,7 @@ from knative.local.model import embeddings, faults, guidance, seeing
 from knative.local.model.asked import GUIDE, SEEN_PHOTO, Asked, BadRequest, parse, text_tokens
 from knative.local.model.labels import load
 from knative.local.model.ledger import Ledger
+from knative.local.model.shipped import Vector
 from knative.local.model.vision import Eye, Glance, UnreadablePhoto
 from knative.local.model.words import UNKNOWN_STATE
 
@@ -199,9 +200,9 @@ class Standin:
         self.injected.clear()
         return web.json_response({})
 
-    async def _vectors(self, texts: list[str]) -> tuple[list[embeddings.Vector], int]:
+    async def _vectors(self, texts: list[str]) -> tuple[list[Vector], int]:
         """Vectors and tokens of the texts, a few at a time, so that one question need not wait for a whole index."""
-        vectors: list[embeddings.Vector] = []
+        vectors: list[Vector] = []
         tokens = 0
         loop = asyncio.get_running_loop()
         for start in range(0, len(texts), AT_ONCE):
