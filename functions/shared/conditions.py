@@ -70,7 +70,8 @@ class State:
 
     def known(self) -> dict[str, str]:
         """Axis → value, only what is known."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None and v != "unknown"}
+        values = ((axis, getattr(self, axis)) for axis in self.__slots__)
+        return {axis: value for axis, value in values if value is not None and value != "unknown"}
 
     def merged(self, other: State) -> State:
         """This state with everything `other` knows laid over it."""
@@ -113,16 +114,24 @@ _WORDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "dirt",
+        "clean",
+        (
+            rf"(?:기름기?|양념|국물|음식물?|이물질|소스|아무것도?|{_DIRT}){_JOSA}(?:하나\s?도?\s?|전혀\s?|거의\s?|별로\s?)?"
+            r"(?:안\s?(?:묻|배|밴|튀)|없[는음어이])[가-힣]*|안\s?(?:묻|밴|배)[가-힣]*|(?:묻|배)지\s?않[가-힣]*",
+        ),
+    ),
+    (
+        "dirt",
         "dirty",
         (
-            r"(?:안|못|덜)\s?(?:씻|헹|닦|빨|깨끗|지워)[가-힣]*|(?:씻|닦|깨끗하|빨|지워)지\s?(?:질\s?)?(?:않|못|도\s?않)[가-힣]*",
+            r"(?:안|못|덜)\s?(?:씻|헹|닦|빨|깨끗|지워|지는|져)[가-힣]*|(?:씻|닦|깨끗하|빨|지워)지\s?(?:질\s?)?(?:않|못|도\s?않)[가-힣]*",
         ),
     ),
     (
         "dirt",
         "oily",
         (
-            rf"기름기?(?:때)?{_JOSA}{_SOME}(?:묻|밴|배|뱄|낀|끼|찌든|범벅|튄|튀|얼룩|많)[가-힣]*|기름진|기름때",
+            rf"기름기?(?:때)?{_JOSA}{_SOME}(?:묻|밴|배|뱄|낀|끼|찌든|범벅|튄|튀|얼룩|많|흥건|쩔|잔뜩|투성)[가-힣]*|기름진|기름때",
             r"\b(?:oily|greasy|grease)\b",
         ),
     ),
@@ -130,7 +139,7 @@ _WORDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "dirt",
         "dirty",
         (
-            rf"{_DIRT}{_JOSA}{_SOME}(?:묻|밴|배인|배어|배었|뱄|낀|범벅|튄|얼룩)[가-힣]*|묻은|묻었[가-힣]*",
+            rf"{_DIRT}{_JOSA}{_SOME}(?:묻|밴|배인|배어|배었|뱄|낀|범벅|튄|얼룩|흥건|투성|말라붙|눌어붙|들러붙|흘[려렸린])[가-힣]*|묻은|묻었[가-힣]*",
             r"더러[운워][가-힣]*|오염[가-힣]*|지저분[가-힣]*|찌든|얼룩[가-힣]*|곰팡이\s?(?:핀|슨)|물든|물들[가-힣]*",
             r"\b(?:dirty|stained|soiled)\b",
         ),
@@ -181,13 +190,15 @@ _WORDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "material",
         "metal",
-        (r"금속|쇠|철제|강철|스뎅|스텐|스테인(?:리스|레스)|알루미늄|알미늄|양은|무쇠|\b(?:metal|steel|alumini?um)\b",),
+        (
+            r"금속|쇠(?!고기)|철제|철로|철이|강철|스뎅|스텐|스테인(?:리스|레스)|알루미늄|알미늄|양은|무쇠|\b(?:metal|steel|alumini?um)\b",
+        ),
     ),
     ("material", "glass", (r"유리|글라스|\bglass\b",)),
     ("material", "wood", (r"나무|원목|목재|우드|\bwood(?:en)?\b",)),
     ("material", "styrofoam", (r"스티로폼|\bstyrofoam\b",)),
     ("material", "ceramic", (r"도자기|사기|세라믹|\bceramic\b",)),
-    ("material", "fabric", (r"천으로|헝겊|섬유|패브릭|봉제|\b(?:fabric|cloth)\b",)),
+    ("material", "fabric", (r"천으로|천이|천인|천\s?재질|헝겊|섬유|패브릭|봉제|\b(?:fabric|cloth)\b",)),
     ("material", "leather", (r"가죽|\bleather\b",)),
     ("material", "silicone", (r"실리콘|\bsilicone\b",)),
     ("material", "rubber", (r"고무|\brubber\b",)),

@@ -65,7 +65,8 @@ def resolve(node: Node, facts: Mapping[str, str], on: date) -> Resolution:
     if "to" in node:
         return Resolution((node,))
     options = active(node, on)
-    for value in (facts.get(node["by"]), node["assume"]):
+    known = facts.get(node["by"])
+    for value in (known,) if known else (node["assume"],):
         for option in options:
             if value in option["values"]:
                 return resolve(option["then"], facts, on)
@@ -73,6 +74,11 @@ def resolve(node: Node, facts: Mapping[str, str], on: date) -> Resolution:
     if len({tuple(leaf["to"]) for leaf in leaves}) == 1:
         return Resolution(leaves[:1])
     return Resolution(leaves, node)
+
+
+def outcomes(node: Node, on: date) -> list[Leaf]:
+    """Every outcome there is on that day, whatever is usually assumed."""
+    return [node] if "to" in node else [leaf for option in active(node, on) for leaf in outcomes(option["then"], on)]
 
 
 def active(question: Question, on: date) -> list[Option]:

@@ -18,13 +18,11 @@ from functions.shared.matching import Match
 from functions.shared.phrases import Reading
 from functions.shared.regions import exception_for
 
-#: A match is certain from SURE on, worth asking about from MAYBE on; nearer than MARGIN, two candidates are rivals.
-SURE, MAYBE, MARGIN = 0.74, 0.52, 0.06
-#: Without a name, meaning may ask (never decide) from this nearness on, and settle which thing a word for several
-#: means.
-_NEAR, _LEAD = 0.58, 0.2
-#: Below this a candidate is not offered as an answer, only shown as one of the nearest.
-_FAINT = 0.3
+#: It is about none of the items from STRANGE on; else an answer is certain where the items that lead to it have this
+#: share of all items' probability.
+STRANGE, SURE = 0.35, 0.55
+#: A candidate is a rival from this probability on, and shown as one of the nearest from FAINT on.
+_RIVAL, _FAINT = 0.06, 0.001
 _OPTIONS = 4
 
 
@@ -93,12 +91,11 @@ class Finding:
         """Items (rows of the index) that may be meant, or that a word for several stands for."""
         self.items.update({row["id"]: row for row in rows})
 
-    def decide(self, matches: list[Match]) -> Found:
-        """The answer, given how well each item accounts for the question (best first)."""
+    def decide(self, matches: Sequence[Match], none: float) -> Found:
+        """The answer, given how probable each item is (best first), and none of them."""
         best = matches[0] if matches else None
-        if best is None or not self._worth_asking(best):
+        if best is None or none > STRANGE:
             return self._found("not_found", self._candidates(matches))
-        best = self._meant(best, matches)
         doc = self.items[best.item_id]["doc"]
         if self.items[best.item_id]["kind"] == "choice":
             options = [replace(best, item_id=option) for option in doc["options"]]
@@ -107,31 +104,16 @@ class Finding:
                 self._candidates([*options, *matches]),
                 self._which(options, {k: doc[k] for k in ("ko", "en")}),
             )
-        others = [m for m in matches if m.item_id != best.item_id and self.items[m.item_id]["kind"] == "item"]
-        things = [best, *others]
-        if best.score < SURE:
-            rivals = [m for m in others if m.score >= _FAINT]
-            return self._found("ambiguous", self._candidates(things), self._which([best, *rivals]))
-        rivals = [m for m in others if best.score - m.score < MARGIN and self._codes(m) != self._codes(best)]
-        if rivals:
+        things = [match for match in matches if self.items[match.item_id]["kind"] == "item"]
+        codes = {match.item_id: self._codes(match) for match in things if match.score >= _FAINT}
+        agree = sum(match.score for match in things if codes.get(match.item_id) == codes[best.item_id])
+        if agree < SURE * (1 - none):
+            rivals = [m for m in things if m.score >= _RIVAL and codes[m.item_id] != codes[best.item_id]]
             return self._found("ambiguous", self._candidates(things), self._which([best, *rivals]))
         self.state, resolution = self._outcome(best.item_id)
         asking = resolution.asking
-        question = self._asked(best.item_id, asking) if asking else None
+        question = _asked(best.item_id, asking, self.state, self.on) if asking else None
         return self._found("ambiguous" if question else "match", self._candidates(things), question, parts(doc))
-
-    def _worth_asking(self, best: Match) -> bool:
-        if self.reading.other_topic and best.length < len(self.reading.letters):
-            return False
-        return best.score >= MAYBE or (best.near >= _NEAR and not best.headless)
-
-    def _meant(self, best: Match, matches: Sequence[Match]) -> Match:
-        """A word for several things, with more said around it ("로션 병"): the one thing that is by far the nearest."""
-        if self.items[best.item_id]["kind"] == "item" or best.named == 1:
-            return best
-        first, second, *_ = [*sorted(matches, key=lambda m: -m.near), Match("", 0.0), Match("", 0.0)]
-        clear = first.near >= _NEAR and first.near - second.near >= _LEAD and not first.headless
-        return replace(first, score=max(first.score, best.score)) if clear else best
 
     def _outcome(self, item_id: str) -> tuple[State, Resolution]:
         """What is known of it, including what only its own table understands, and what follows."""
@@ -145,7 +127,7 @@ class Finding:
     def _candidates(self, matches: Sequence[Match]) -> list[Candidate]:
         """At most `limit` items; a choice stands for its options."""
         found: dict[str, Candidate] = {}
-        for match in (m for m in matches if round(m.score, 3) > 0):
+        for match in (m for m in matches if m.score >= _FAINT):
             row = self.items[match.item_id]
             for item_id in row["doc"]["options"] if row["kind"] == "choice" else [match.item_id]:
                 if item_id in self.items and item_id not in found and len(found) < self.limit:
@@ -163,18 +145,6 @@ class Finding:
             options.append(Option(match.item_id, label, match.item_id, self.state.known()))
         return Question(ask, options)
 
-    def _asked(self, item_id: str, asking: Asking) -> Question:
-        options = [
-            Option(
-                id=f"{item_id}:{option['values'][0]}",
-                label={"ko": option["ko"], "en": option["en"]},
-                item_id=item_id,
-                state={**self.state.known(), asking["by"]: option["values"][0]},
-            )
-            for option in active(asking, self.on)
-        ]
-        return Question({"ko": asking["ko"], "en": asking["en"]}, options)
-
     def _found(
         self,
         decision: str,
@@ -183,6 +153,27 @@ class Finding:
         elsewhere: list[Part] | None = None,
     ) -> Found:
         return Found(decision, candidates, question, elsewhere or [], self.state, 0.0)
+
+
+def _asked(item_id: str, asking: Asking, state: State, on: date) -> Question:
+    options = [
+        Option(
+            id=f"{item_id}:{option['values'][0]}",
+            label={"ko": option["ko"], "en": option["en"]},
+            item_id=item_id,
+            state={**state.known(), asking["by"]: option["values"][0]},
+        )
+        for option in active(asking, on)
+    ]
+    return Question({"ko": asking["ko"], "en": asking["en"]}, options)
+
+
+def open_question(
+    item: Mapping[str, Any], state: State, region: str | None, housing: str | None, on: date
+) -> Question | None:
+    """What has to be asked of an item (its index row) before its way is clear."""
+    asking = outcome(item["doc"], facts(state, housing), region, on).asking
+    return _asked(item["id"], asking, state, on) if asking else None
 
 
 def facts(state: State, housing: str | None) -> dict[str, str]:

@@ -44,6 +44,32 @@ _SAME = {
     "스치로폼": "스티로폼",
     "스티로폴": "스티로폼",
     "스치로폴": "스티로폼",
+    "껍디": "껍질",
+    "껍닥": "껍질",
+    "껍딱": "껍질",
+    "비니루": "비닐",
+    "비닐루": "비닐",
+    "빤스": "팬티",
+    "빤쓰": "팬티",
+    "난닝구": "런닝",
+    "쐬주": "소주",
+    "쏘주": "소주",
+    "바께스": "양동이",
+    "빠께스": "양동이",
+    "빠께쓰": "양동이",
+    "바케스": "양동이",
+    "스뎅": "스텐",
+    "뺀찌": "펜치",
+    "테잎": "테이프",
+    "테입": "테이프",
+    "커텐": "커튼",
+    "세멘": "시멘트",
+    "옥시기": "옥수수",
+    "강냉이": "옥수수",
+    "깡냉이": "옥수수",
+    "정구지": "부추",
+    "꼬냑": "코냑",
+    "폰충": "폰 충전기",
 }
 _SAME_WORD = re.compile("|".join(_SAME))
 
@@ -78,9 +104,10 @@ def sound(text: str) -> str:
 def with_particle(word: str, after_consonant: str, after_vowel: str) -> str:
     """`word` with the particle that fits its last sound: with_particle("캔", "은", "는") == "캔은".
 
-    로/으로 follow their own rule (ㄹ counts as a vowel). A word that ends in no Hangul gets the vowel form.
+    로/으로 follow their own rule (ㄹ counts as a vowel). A word that ends in no Hangul gets the vowel form; what
+    stands in brackets at its end is not said.
     """
-    last = word.rstrip(")")[-1:]
+    last = re.sub(r"\s*\([^()]*\)$", "", word)[-1:]
     if not last or not _BASE <= ord(last) <= _END:
         return word + after_vowel
     ending = (ord(last) - _BASE) % 28

@@ -8,11 +8,12 @@ than what stands before. Standard library only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
+from functions.shared import topics
 from functions.shared.conditions import find
 from functions.shared.hangul import canonical, sound
 
@@ -24,10 +25,6 @@ LONGEST_NAME = 18  # letters; no name in the corpus is longer
 _LONGEST_TEXT = 80  # letters of a question that are looked at
 _WINDOWS = 8  # phrases that are compared letter by letter
 
-#: How much of the certainty is lost when something unexplained follows the name, is joined to its front, stands
-#: elsewhere.
-_AFTER, _JOINED, _LOOSE = 0.8, 0.4, 0.25
-
 _BIN = (
     r"(?:음식물|음쓰|일반|종량제|재활용|플라스틱|비닐|종이팩|종이|캔|고철|불연성|불연|스티로폼|유리병|유리|의류|"
     r"대형|병)"
@@ -38,6 +35,7 @@ _ASKING = (
     rf"{_BIN}\s?{_HOLDER}?\s?(?:으로|로|에다가?|에)\s?(?:그냥\s?|같이\s?|함께\s?)?"
     rf"(?:버[려리릴렸]|넣|배출|내놓|내도|분류|가야|가나|담)[가-힣]*{_MAY}",
     rf"{_BIN}\s?{_HOLDER}?\s?(?:인가요?|인지|이야|야|에요|이에요|예요|이예요|죠|입니까|맞나요?|맞아요?)",
+    rf"(?<![가-힣]){_BIN}\s?{_HOLDER}?\s?(?:아님|아니[가-힣]*|아닌[가-힣]*|임(?![가-힣])|행(?![가-힣])|맞[가-힣]*)",
     rf"(?:아니면|or)\s?{_BIN}\s?{_HOLDER}?",
     rf"(?<=[가-힣]\s){_BIN}\s?(?:쓰레기|음쓰|일쓰)?\s?\?",
     r"어떻게|어떡[가-힣]*|어디(?:에다|다가|에|다|로|서)?|어느\s?(?:쪽|통)|뭘로|무엇으로|뭐로|왜",
@@ -52,7 +50,12 @@ _ASKING = (
     r"\b(?:how|do|does|can|should|where|what|which|i|we|to|dispose|disposing|throw|away|out|recycle|recycling|recyclable)\b",
     r"\b(?:sort|put|goes|go|bin|of|the|a|an|is|are|it|this|my|in|with|for|trash|garbage)\b",
 )
+_COUNT = (
+    r"(?:[0-9]+|(?<![가-힣])(?:한|두|세|네|몇|여러|반))\s?(?:봉지|봉다리|통|박스|개|병|장|권|줄|움큼|웅큼|주먹|포|캔|컵|판|단|다발|묶음|세트|켤레|벌|마리|모|"
+    r"자루|팩|알|대|쌍|조각|그릇|구|인치|키로|리터|년|달|번|살|세대|인용|인분|호|평)\s?(?:짜리|정도|이나|째|씩|반)?(?![가-힣]*(?:통|함|판|병)$)"
+)
 _FILLER = (
+    _COUNT,
     # words of their own
     r"(?<![가-힣])(?:이거|이건|이것|저거|그거|그냥|혹시|그럼|요즘|우리|저희|제가|집에서|집에|방에|거실에|부엌에|있던|있는|없는|"
     r"오래된|오래|너무|완전|엄청|아주|정말|진짜|많이|조금|잔뜩|하나|한\s?개|여러\s?개|몇\s?개|다|산|쓴|헌|이런|저런|"
@@ -64,6 +67,8 @@ _FILLER = (
     r"먹은|마신|쓰고\s?(?:난|남은)|사용한|받은|담긴|담은|담겨\s?있던|들어\s?있[던는]|들어간|들어가는|나온|생긴|남은|남아",
     r"다\s?(?:썼|먹었|마셨|봤)[가-힣]*|다\s?쓴\s?[거것]|시킨|배달\s?온|택배로\s?온",
     # what became of it
+    r"(?:배터리|건전지|밧데리|전원|불|소리|화면|충전|작동|전기|바람)(?:이|가|도|은)?\s?(?:이?\s?나[가갔감]|안\s?[가-힣]+|다\s?(?:됨|된|됐|닳)[가-힣]*|없[가-힣]*|방전[가-힣]*|"
+    r"꺼[가-힣]*|못\s?[가-힣]+)",
     r"안\s?쓰는|안\s?쓴|못\s?쓰게\s?된|벗겨진|구멍\s?났[가-힣]*|나갔[가-힣]*|안\s?(?:켜|나오|나와)[가-힣]*",
     r"(?:유통기한|유효기간|날짜)(?:이|가)?\s?(?:지난|지났[가-힣]*|넘[가-힣]*)",
 )
@@ -79,18 +84,17 @@ _PARTICLE = re.compile(
 _ALWAYS = ("은", "는", "을", "를", "에")
 _THAT = ("거", "것", "건", "걸", "게", "거는")
 
-_OTHER_TOPIC = re.compile(
-    "|".join(
-        (
-            r"(?<!버리)(?<!리하)(?<!출하)(?<!기하)(?:는|은)\s?(?:방법|법)(?![가-힣]*\s?버)",
-            r"(?:요리|접는|사는)\s?(?:법|방법)|사는\s?곳|사요|사나요|살\s?수|파나요|파는|구매|구입|판매|가격|얼마(?!나)|시세",
-            r"날씨|추천|주가|주식|환율|뉴스|예약|가입|보험|요금|주문|당첨|맛집|여행(?!\s?(?:용|가방))|칼로리|제철",
-            r"레시피|끓이|굽는|볶는|만드는|만들기|만들어|고치|수리|노래|영화|드라마|번역|뜻이|무슨\s?뜻",
-            r"산책|훈련|키우는|공부|숙제|\b(?:weather|price|buy|recipe|capital of|translate)\b",
-        )
-    )
+#: How a word ends that tells what was done or how a thing is, and names nothing: "깨먹음", "오래됐는데". Besides these,
+#: any word ending in ㅁ, and before another word in ㄴ or ㄹ ("이빠진 식칼").
+_PREDICATE = re.compile(
+    r"(?:다|네|요|죠|까|냐|냐고|니|데|든|려고|려면|면서|면|어서|아서|해서|고|어|아|해|돼|봐|줘|게|거|것|걸|때|던|ㅠ+|ㅋ+|ㅎ+|"
+    r"라고|다고|자고|지만|길래|더니|중|채|째|뿐|씩|쯤|정도|하나|두개|세개|몇개|개)$"
 )
-_DISPOSAL = re.compile(r"버[려리릴렸린]|배출|분리수거|재활용|수거함|폐기|쓰레기|\b(?:dispose|recycl|throw)")
+_CLOSED, _LEADING = "ㅁ", "ㄴㄹ"
+_HOLDS = re.compile(
+    r"(?:빈|다\s?쓴)?(?:봉지|봉투|통|병|박스|상자|팩|포장|껍데기|껍질|비닐|캔|튜브|케이스|라벨|뚜껑|파우치|컵|펌프|망|심|필름|커버)"
+)
+_CIRCUMSTANCE = ("에", "에서", "로", "으로", "에다", "에다가", "에게", "까지", "부터")
 _ROLES = tuple(
     (role, re.compile("|".join(f"(?:{pattern})" for pattern in patterns)))
     for role, patterns in ((ASKING, _ASKING), (FILLER, _FILLER), (VERB, _VERB))
@@ -104,34 +108,128 @@ class Span:
     start: int
     end: int
     key: str
+    letters: str = ""
+
+    def within(self, other: Span) -> bool:
+        """Whether `other` says more."""
+        return other.start <= self.start and self.end <= other.end and self != other
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a name stands in its question; shares are of letters, 0 to 1.
+
+    `joined`: unexplained letters written together with its front. `compound`: the same behind it ("스프" in "스프링").
+    `after`: a further thing, which the name merely describes ("칫솔" in "칫솔 케이스").
+    `aside`: it says where or by what ("약국에서"). `next`: another name follows at once ("폰" in "폰 액정 필름").
+    `held`: what it comes in is named ("츄르" in "츄르 봉지").
+    `tells`: it belongs to what is told of a later name ("곰국" in "곰국 끓이던 들통").
+    `earlier`, `later`: so many other names.
+    `cover`: how much of what has to be explained it explains; `most`: how much of what known names do.
+    """
+
+    joined: float
+    compound: float
+    after: float
+    aside: bool
+    next: bool
+    held: bool
+    tells: bool
+    earlier: int
+    later: int
+    cover: float
+    most: float
+
+    @property
+    def heads(self) -> bool:
+        """Whether nothing speaks against its being the thing that is asked about."""
+        return not (self.aside or self.next or self.held or self.tells or self.after or self.compound)
 
 
 class Reading:
     """A question taken apart. Letters are what `hangul.normal` leaves; positions count them."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, keys: Container[str] = ()) -> None:
         self.text = canonical(text)
         #: Whether it speaks of throwing away at all; a bare name does not, and need not.
-        self.disposal = disposal = bool(_DISPOSAL.search(self.text))
+        self.disposal = topics.disposal(self.text)
         #: About something else than throwing things away: "휴대폰 요금제 추천".
-        self.other_topic = not disposal and bool(_OTHER_TOPIC.search(self.text))
+        self.other_topic = topics.other(self.text)
+        self.asks = topics.asks(self.text)
         roles = self._roles()
-        #: Something is done or said of the thing that has nothing to do with throwing it away: "컴퓨터가 느려요".
-        self._told = not disposal and VERB in roles
         kept = [i for i, c in enumerate(self.text) if c.isalnum()][:_LONGEST_TEXT]
         self.letters = "".join(self.text[i] for i in kept)
         self.roles = [roles[i] for i in kept]
-        for role in (
-            CONDITION,
-            ASKING,
-            FILLER,
-            VERB,
-        ):  # no name but in what describes or asks: "플라스틱?", "음식물 쓰레기?"
+        for role in (CONDITION, ASKING, FILLER, VERB):  # no name but in what describes or asks: "플라스틱?", "쓰레기?"
             if THING not in self.roles:
                 self.roles = [THING if r == role else r for r in self.roles]
         #: Whether a word starts at this letter; one more entry for the end.
         self.starts = [k == 0 or i != kept[k - 1] + 1 for k, i in enumerate(kept)] + [True]
         self._sounds = [sound(c) for c in self.letters]
+        #: Names of the dictionary that occur, as they stand or as a compound pulled apart ("피자 먹고 남은 상자"), and
+        #: are not merely part of a longer one.
+        self.said = [span for span in self._runs_of_letters() if span.key in keys and self._may_be(span)]
+        self.said += [span for span in self._compounds() if span.key in keys]
+        self.said = [span for span in self.said if not any(span.within(other) for other in self.said)]
+        known = {i for span in self.said for i in range(span.start, span.end)}
+        #: Letters that name something we do not know.
+        self.unknown = [role == THING and i not in known and not self._tells(i) for i, role in enumerate(self.roles)]
+        self._known = sum(self.roles[i] == THING for i in known)
+        self._things = sum(role == THING for i, role in enumerate(self.roles) if i in known or self.unknown[i])
+
+    @property
+    def strange(self) -> float:
+        """How much of what is named is unknown, 0 to 1."""
+        return sum(self.unknown) / self._things if self._things else 0.0
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether one name says it all."""
+        if self.other_topic or any(self.unknown):
+            return False
+        return any(self.place(span).cover == 1 for span in self.said)
+
+    def place(self, span: Span) -> Place:
+        """How `span` stands in the whole."""
+        size = span.end - span.start
+        inside = sum(role == THING for role in self.roles[span.start : span.end])
+        joined, i = 0, span.start
+        while i > 0 and not self.starts[i] and self.unknown[i - 1]:
+            i, joined = i - 1, joined + 1
+        particle, i = "", span.end
+        while i < len(self.roles) and self.roles[i] == PARTICLE and not self.starts[i]:
+            particle, i = particle + self.letters[i], i + 1
+        told = i
+        compound = after = 0
+        if not particle:
+            while i < len(self.roles) and not self.starts[i] and self.unknown[i]:
+                i, compound = i + 1, compound + 1
+            while i < len(self.roles) and (self.unknown[i] or self.roles[i] in (FILLER, CONDITION)):
+                after, i = after + self.unknown[i], i + 1
+        later = sum(
+            other.start >= span.end and self.roles[other.start] == THING for other in self.said if other != span
+        )
+        return Place(
+            joined=joined / (joined + size),
+            compound=compound / (compound + size),
+            after=after / (after + size),
+            aside=particle in _CIRCUMSTANCE,
+            next=not particle and any(other.start == span.end for other in self.said),
+            held=not particle and bool(_HOLDS.match(self.letters, span.end)),
+            tells=later > 0 and self._leads(told),
+            earlier=sum(other.end <= span.start and self.roles[other.start] == THING for other in self.said),
+            later=later,
+            cover=min(inside / self._things, 1.0) if self._things else 1.0,
+            most=min(inside / self._known, 1.0) if self._known else 1.0,
+        )
+
+    def _leads(self, start: int) -> bool:
+        """Whether what is told up to the next name is told of that one: "끓이던", "발라먹고"."""
+        end = min((other.start for other in self.said if other.start >= start), default=0)
+        if end <= start or (self.roles[end - 1] == THING and not self._tells(end - 1)):
+            return False
+        last = self._sounds[end - 1]
+        return self.letters[end - 1] in "고던서" or (len(last) == 3 and last[2] in _LEADING)
 
     def _roles(self) -> list[int]:
         roles = [THING] * len(self.text)
@@ -150,7 +248,8 @@ class Reading:
                 mark(start, end, CONDITION)
         for role, pattern in (filler, verb):
             for match in pattern.finditer(self.text):
-                mark(match.start(), match.end(), role)
+                if role == FILLER or ASKING not in roles[match.start() : match.end()]:
+                    mark(match.start(), match.end(), role)
         for start, end in _runs(self.text, roles):
             particle = _PARTICLE.search(self.text, start, end)
             if particle and self._connects(particle, start, roles):
@@ -168,27 +267,48 @@ class Reading:
             before -= 1
         return particle.start() > start and (before < 0 or roles[before] != THING)
 
-    @cached_property
-    def spans(self) -> list[Span]:
-        """Every run of letters that could be a name as it stands, and every compound pulled apart ("피자 먹고 남은
-        상자").
-        """
-        runs = [
-            self.span(start, end)
-            for start in range(len(self.letters))
-            for end in range(start + 1, min(start + LONGEST_NAME, len(self.letters)) + 1)
-        ]
-        return runs + self.compounds
+    def _runs_of_letters(self) -> Iterator[Span]:
+        for start in range(len(self.letters)):
+            key = ""
+            for end in range(start, min(start + LONGEST_NAME, len(self.letters))):
+                key += self._sounds[end]
+                yield Span(start, end + 1, key)
 
-    @cached_property
-    def compounds(self) -> list[Span]:
+    def _may_be(self, span: Span) -> bool:
+        """Not in what asks ("플라스틱으로 버려요?"); a name of one letter, or of several words, only as whole words."""
+        if THING not in self.roles[span.start : span.end] or self._denied(span):
+            return False
+        if span.end - span.start > 1 and not any(self.starts[span.start + 1 : span.end]):
+            return self.roles[span.start] != PARTICLE
+        whole = self.starts[span.end] or self.roles[span.end] in (PARTICLE, ASKING, CONDITION, VERB)
+        return self.starts[span.start] and whole
+
+    def _denied(self, span: Span) -> bool:
+        """A state that is part of a name, but not of this thing: "깨진 병" in "안 깨진 병"."""
+        return self.letters[max(span.start - 1, 0) : span.start] == "안" and self.roles[span.start] == CONDITION
+
+    def _compounds(self) -> Iterator[Span]:
         """Two things with only descriptions in between, as one name: 피자 … 상자 → 피자상자."""
         words = [(start, end) for start, end, _ in _words(self.roles, self.starts)]
-        return [
-            Span(first[0], last[1], "".join(self._sounds[first[0] : first[1]] + self._sounds[last[0] : last[1]]))
-            for first, last in pairwise(words)
-            if first[1] < last[0] and set(self.roles[first[1] : last[0]]) <= {FILLER, CONDITION}
-        ]
+        for first, last in pairwise(words):
+            if first[1] < last[0] and set(self.roles[first[1] : last[0]]) <= {FILLER, CONDITION}:
+                key = "".join(self._sounds[first[0] : first[1]] + self._sounds[last[0] : last[1]])
+                letters = self.letters[first[0] : first[1]] + self.letters[last[0] : last[1]]
+                yield Span(first[0], last[1], key, letters)
+
+    def _tells(self, i: int) -> bool:
+        """Whether the word around letter `i` ends like one that tells something of a thing."""
+        start, end = i, i + 1
+        while not self.starts[start]:
+            start -= 1
+        while not self.starts[end]:
+            end += 1
+        last = self._sounds[end - 1][-1]
+        if end < len(self.letters) and last in _LEADING and len(self._sounds[end - 1]) == 3:
+            return True
+        return start > 0 and (
+            (last in _CLOSED and len(self._sounds[end - 1]) == 3) or bool(_PREDICATE.search(self.letters[start:end]))
+        )
 
     def span(self, start: int, end: int) -> Span:
         return Span(start, end, "".join(self._sounds[start:end]))
@@ -210,49 +330,6 @@ class Reading:
                     if len(span.key) >= 4 and end - start <= LONGEST_NAME:
                         found.setdefault(span.key, span)
         return list(found.values())[:_WINDOWS]
-
-    def explained(self, span: Span) -> float:
-        """How well a name at `span` accounts for the whole question, 0 to 1."""
-        size = sum(role == THING for role in self.roles[span.start : span.end]) or span.end - span.start
-        joined = self._joined(span.start)
-        after = self._right(span.end)
-        if span.end - span.start == 1 and (joined or (after and not self.starts[span.end])):
-            return 0.0
-        loose = sum(role in (THING, VERB) for role in self.roles[: span.start]) - joined
-        loose += sum(role in (THING, VERB) for role in self.roles[span.end :]) - after
-        beside = (
-            0.6 if THING not in self.roles[span.start : span.end] else 0.0
-        )  # it describes or asks, it does not name
-        beside += 0.25 if self._told else 0.0
-        doubt = _AFTER * _share(after, size) + _JOINED * _share(joined, size) + _LOOSE * _share(loose, size)
-        if after and not self.disposal:  # "신발 사이즈": somebody wants to know something else
-            beside += 0.2
-        return max(0.0, 1 - doubt - beside)
-
-    def headless(self, span: Span) -> bool:
-        """Whether another thing follows that the name at `span` merely describes: "칫솔" in "칫솔 케이스"."""
-        return self._right(span.end) > 0
-
-    def _joined(self, start: int) -> int:
-        """Unexplained letters written together with what begins at `start`."""
-        i = start
-        while i > 0 and not self.starts[i] and self.roles[i - 1] == THING:
-            i -= 1
-        return start - i
-
-    def _right(self, end: int) -> int:
-        """Letters of a further thing that what ends at `end` only describes."""
-        count = 0
-        for role in self.roles[end:]:
-            if role == THING:
-                count += 1
-            elif role not in (FILLER, CONDITION):
-                break
-        return count
-
-
-def _share(extra: int, size: int) -> float:
-    return extra / (extra + size)
 
 
 def _runs(text: str, roles: list[int]) -> Iterator[tuple[int, int]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 import psycopg
@@ -35,6 +35,19 @@ class Database:
                 yield connection
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
             raise Unavailable(f"database: {error}") from error
+
+    def read(self, query: str, params: Mapping[str, Any] | None = None) -> list[DictRow]:
+        """The rows of one statement, in one exchange with the server: nothing is begun or committed around it.
+
+        Raises Unavailable where the server is not there.
+        """
+        with self.transaction() as connection:
+            connection.autocommit = True
+            try:
+                return connection.execute(query, params).fetchall()  # type: ignore[call-overload, no-any-return, unused-ignore]
+            finally:
+                with suppress(psycopg.Error):  # a broken connection leaves the pool anyway
+                    connection.autocommit = False
 
     def ping(self) -> None:
         """Raises Unavailable unless the server answers."""

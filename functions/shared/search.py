@@ -2,7 +2,7 @@
 
 A name said exactly needs no model; a typo is found by its sound, other words by their meaning. What is found must
 account for the whole sentence (`phrases.py`), so that a sentence about something else finds nothing instead of a
-guess. PostgreSQL does its part in one round trip, and in a second one only where an embedding had to be made anyway.
+guess. PostgreSQL does its part in one round trip.
 """
 
 from __future__ import annotations
@@ -15,21 +15,30 @@ from typing import Any
 
 from functions.shared import conditions, telemetry
 from functions.shared.conditions import State
+from functions.shared.decisions import outcomes
 from functions.shared.embeddings import EmbeddingFailed, Embeds, literal
-from functions.shared.findings import Candidate, Finding, Found, Option, Part, Question, facts, outcome, parts
-from functions.shared.hangul import normal
-from functions.shared.matching import Match, rank
+from functions.shared.findings import (
+    Candidate,
+    Finding,
+    Found,
+    Option,
+    Part,
+    Question,
+    facts,
+    open_question,
+    outcome,
+    parts,
+)
+from functions.shared.matching import rank
 from functions.shared.phrases import Reading
 from functions.shared.postgres import Database, Tx, Unavailable
 from functions.shared.regions import KOREA, exception_for
 from functions.shared.rules import MOST, Passage, holding, leaf_key, ordered
 
-__all__ = ["Candidate", "Found", "Item", "Option", "Part", "Question", "Rulebook", "Selection"]
+__all__ = ["Candidate", "Entry", "Found", "Item", "Option", "Part", "Question", "Rulebook", "Selection"]
 
 log = telemetry.logger("search")
 
-#: A name that accounts for this much of the question needs no embedding.
-_PLAIN = 0.9
 #: After a failure the embeddings are left alone for so many seconds: a photo of several things must not cost the
 #: timeout of each.
 REST_SECONDS = 10.0
@@ -47,6 +56,17 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """An item in the list of all: what else it is called, and where it may go, whatever its state."""
+
+    id: str
+    name: str
+    name_en: str
+    aliases: list[str]
+    destinations: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """Rules as chosen. `cut`: more held than fit; `ranked`: those nearest to the question stayed (else the first)."""
 
@@ -61,6 +81,7 @@ class Rulebook:
     def __init__(self, database: Database, embedder: Embeds | None) -> None:
         self._database, self._embedder = database, embedder
         self._resting_until = 0.0
+        self._names: _Names | None = None
 
     def search(
         self,
@@ -74,23 +95,39 @@ class Rulebook:
     ) -> Found:
         """What `text` means. What it says of the state outweighs the given `state`. Raises Unavailable."""
         started = time.perf_counter()
-        reading = Reading(text)
+        sought = self.seek(text)
         finding = Finding(
-            reading=reading,
+            reading=sought.reading,
             state=(state or State()).merged(conditions.read(text)),
             region=region,
             housing=housing,
             on=on or _today(),
             limit=limit,
         )
-        with self._database.transaction() as tx:
-            index, rows = _by_name(tx, reading)
-        finding.add(rows)
-        matches = rank(reading, rows, {})
-        if self._embedder and not (matches and matches[0].named >= _PLAIN) and reading.letters:
-            matches = self._by_meaning(finding, index, rows) or matches
-        found = finding.decide(matches)
+        finding.add(sought.rows)
+        found = finding.decide(*rank(sought.reading, sought.rows, sought.near))
         return replace(found, ms=round((time.perf_counter() - started) * 1000, 1))
+
+    def seek(self, text: str) -> Sought:
+        """What the index holds that `text` may mean, before anything is weighed. Raises Unavailable."""
+        names = self._names or self._remembered()
+        reading = Reading(text, names.keys)
+        vector = None if reading.plain or not reading.letters else self._vector(text, names.model)
+        rows = self._database.read(
+            _SOUGHT,
+            {
+                "said": [span.key for span in reading.said],
+                "windows": [] if reading.plain else [span.key for span in reading.windows],
+                "vector": vector,
+                "model": names.model,
+            },
+        )
+        if not rows:
+            raise Unavailable(_NOT_BUILT)
+        index, rows = rows[0], [row for row in rows if row["id"]]
+        if index["version"] != names.version:
+            self._names = None  # a new index: its names are fetched by the next search
+        return Sought(reading, rows, _near(index, rows) if vector and index["model"] == names.model else None)
 
     def item(self, item_id: str) -> Item | None:
         """One item, or None where the index has none of that id."""
@@ -99,6 +136,32 @@ class Rulebook:
         if row is None:
             return None
         return Item(row["id"], row["name_ko"], row["name_en"], row["doc"]["official"], parts(row["doc"]))
+
+    def entries(self, on: date | None = None) -> list[Entry]:
+        """Every item, by its Korean name."""
+        rows = self._database.read(
+            "SELECT i.id, i.name_ko, i.name_en, i.doc -> 'decide' AS decide, "
+            "array_agg(n.name ORDER BY n.name) AS names FROM items i JOIN item_names n ON n.item_id = i.id "
+            "WHERE i.kind = 'item' AND n.is_name GROUP BY i.id ORDER BY i.name_ko, i.id"
+        )
+        return [
+            Entry(
+                row["id"],
+                row["name_ko"],
+                row["name_en"],
+                [name for name in row["names"] if name not in (row["name_ko"], row["name_en"])],
+                list(dict.fromkeys(code for leaf in outcomes(row["decide"], on or _today()) for code in leaf["to"])),
+            )
+            for row in rows
+        ]
+
+    def question(
+        self, item_id: str, state: State, *, region: str | None = None, housing: str | None = None
+    ) -> Question | None:
+        """The question that is still open for an item in that state, None where its way is clear."""
+        with self._database.transaction() as tx:
+            row = _item(tx, item_id)
+        return open_question(row, state, region, housing, _today()) if row else None
 
     def rules(
         self,
@@ -171,21 +234,13 @@ class Rulebook:
         with self._database.transaction() as tx:
             return str(_index(tx)["version"])
 
-    def _by_meaning(self, finding: Finding, index: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[Match]:
-        vector = self._vector(finding.reading.text, index["model"])
-        if vector is None:
-            return []
+    def _remembered(self) -> _Names:
+        """Every name of the index by its key, once a process and index: which words name something at all."""
         with self._database.transaction() as tx:
-            nearest = tx.execute(_NEAREST, {"vector": vector}).fetchall()
-        finding.add(nearest)
-        low, high = index["near_low"], index["near_high"]
-        letters = finding.reading.letters
-        near = {
-            row["id"]: min(max((row["near"] - low) / (high - low), 0.0), 1.0)
-            for row in nearest
-            if not normal(row["name"]).startswith(letters)  # "강아지" is not a "강아지 패드"
-        }
-        return rank(finding.reading, rows, near)
+            index = _index(tx)
+            keys = frozenset(row["key"] for row in tx.execute("SELECT DISTINCT key FROM item_names WHERE is_name"))
+        self._names = _Names(index["version"], index["model"], keys)
+        return self._names
 
     def _vector(self, text: str, model: str) -> str | None:
         """The question's embedding, or None where there is no way to make one that compares with the index.
@@ -216,10 +271,39 @@ def _today() -> date:
     return datetime.now(KOREA).date()
 
 
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """A question, the rows of the index it may mean, and how near each is (None where no embedding was made)."""
+
+    reading: Reading
+    rows: list[dict[str, Any]]
+    near: dict[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What an index of that version, made with that model, calls things."""
+
+    version: str
+    model: str
+    keys: frozenset[str]
+
+
+def _near(index: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Item → nearness of meaning: 0 is chance, 1 another word for the same (measured by the build, with its model)."""
+    low, high = index["near_low"], index["near_high"]
+    return {
+        row["id"]: min(max((row["near"] - low) / (high - low), -1.0), 1.5) for row in rows if row["near"] is not None
+    }
+
+
+_NOT_BUILT = "the rules index has not been built yet (python -m functions.setup index)"
+
+
 def _index(tx: Tx) -> dict[str, Any]:
     row = tx.execute("SELECT * FROM rule_index").fetchone()
     if row is None:
-        raise Unavailable("the rules index has not been built yet (python -m functions.setup index)")
+        raise Unavailable(_NOT_BUILT)
     return row
 
 
@@ -227,57 +311,40 @@ def _item(tx: Tx, item_id: str) -> dict[str, Any] | None:
     return tx.execute("SELECT * FROM items WHERE id = %s AND kind = 'item'", (item_id,)).fetchone()
 
 
-def _by_name(tx: Tx, reading: Reading) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The index's own row, and every item one of whose names was said, exactly or nearly; one round trip."""
-    rows = tx.execute(
-        _NAMED,
-        {
-            "spans": list({span.key for span in reading.spans}),
-            "whole": [span.key for span in reading.windows if reading.explained(span) == 1],
-            "windows": [span.key for span in reading.windows],
-        },
-    ).fetchall()
-    if not rows:
-        raise Unavailable("the rules index has not been built yet (python -m functions.setup index)")
-    return rows[0], [row for row in rows if row["id"]]
+#: The names nearest to a vector, none without one.
+NEAREST = """
+SELECT item_id, name, embedding FROM item_names WHERE embedding IS NOT NULL AND %(vector)s::vector IS NOT NULL
+ORDER BY embedding <=> %(vector)s::vector LIMIT 40
+"""
 
-
-_NAMED = """
+#: One statement: the index's own row, and with it every item that was said by name, exactly or nearly, or that is near
+#: in meaning. A word for several things brings those things along.
+_SOUGHT = f"""
 WITH said AS (
-    SELECT item_id, key, name, NULL::text AS phrase FROM item_names WHERE key = ANY(%(spans)s)
+    SELECT item_id, key, name, NULL::text AS phrase FROM item_names WHERE key = ANY(%(said)s)
 ), alike AS (
     SELECT near.item_id, near.key, near.name, w.phrase
     FROM unnest(%(windows)s::text[]) AS w(phrase)
     CROSS JOIN LATERAL (
         SELECT n.* FROM item_names n WHERE n.key %% w.phrase ORDER BY similarity(n.key, w.phrase) DESC, n.key LIMIT 6
     ) near
-    WHERE NOT EXISTS (SELECT 1 FROM said WHERE key = ANY(%(whole)s))
-), hits AS (
+), named AS (
     SELECT item_id, jsonb_agg(jsonb_build_array(key, name, phrase)) AS hits
     FROM (SELECT * FROM said UNION ALL SELECT * FROM alike) AS both_kinds GROUP BY item_id
+), meant AS (
+    SELECT DISTINCT item_id FROM ({NEAREST}) n JOIN rule_index x ON x.model = %(model)s
 ), wanted AS (
-    SELECT item_id, hits FROM hits
+    SELECT item_id, named.hits FROM named FULL JOIN meant USING (item_id)
+), every AS (
+    SELECT * FROM wanted
     UNION ALL
-    SELECT o.id, NULL FROM hits JOIN items c ON c.id = hits.item_id AND c.kind = 'choice'
+    SELECT DISTINCT o.id, NULL::jsonb FROM wanted JOIN items c ON c.id = wanted.item_id AND c.kind = 'choice'
     CROSS JOIN LATERAL jsonb_array_elements_text(c.doc -> 'options') AS o(id)
+    WHERE NOT EXISTS (SELECT 1 FROM wanted WHERE item_id = o.id)
 )
-SELECT x.model, x.version, x.near_low, x.near_high, i.id, i.kind, i.name_ko, i.name_en, i.doc, w.hits
-FROM rule_index x
-LEFT JOIN (SELECT item_id, (array_agg(hits) FILTER (WHERE hits IS NOT NULL))[1] AS hits FROM wanted GROUP BY item_id)
-w ON true LEFT JOIN items i ON i.id = w.item_id
-"""
-
-_NEAREST = """
-WITH nearest AS (
-    SELECT item_id, name, embedding FROM item_names WHERE embedding IS NOT NULL
-    ORDER BY embedding <=> %(vector)s::vector LIMIT 40
-)
-SELECT i.id, i.kind, i.name_ko, i.name_en, i.doc, best.name, best.near
-FROM (
-    SELECT DISTINCT ON (item_id) item_id, name, near
-    FROM (
-        SELECT n.item_id, n.name, 1 - ((n.embedding - x.centre) <=> (%(vector)s::vector - x.centre)) AS near
-        FROM nearest n CROSS JOIN rule_index x
-    ) AS measured ORDER BY item_id, near DESC
-) AS best JOIN items i ON i.id = best.item_id
-"""
+SELECT x.version, x.model, x.near_low, x.near_high, i.id, i.kind, i.name_ko, i.name_en, i.doc, e.hits, (
+    SELECT max(1 - ((n.embedding - x.centre) <=> (%(vector)s::vector - x.centre))) FROM item_names n
+    WHERE n.item_id = i.id AND %(vector)s::vector IS NOT NULL
+) AS near
+FROM rule_index x LEFT JOIN (every e JOIN items i ON i.id = e.item_id) ON true
+"""  # noqa: S608
