@@ -6,10 +6,11 @@ MAKEFLAGS += --no-print-directory
 
 STATE ?= .local
 PY := .venv/bin/python
+RULES := STATE=$(STATE) $(PY) -m knative.local.rules
 FUNCTIONS := auth presign waste live web ingest identify retrieve generate recover setup
 UV_VERSION := 0.13.9
 
-.PHONY: help run test lint types analyze trace replay search bench lock schemas clean
+.PHONY: help run test lint types analyze trace replay search corpus eval curve vectors bench lock schemas clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -35,8 +36,20 @@ trace: .venv/.stamp ## one analysis as a timeline: ID=<analysis id>
 replay: .venv/.stamp ## drive a dead letter again: ID=<dead letter id>
 	@$(PY) -m knative.local replay --state $(STATE) "$(if $(ID),,$(error Say which dead letter: make replay ID=…))$$ID"
 
-search: .venv/.stamp ## search the rules of the running system: Q="고추장 묻은 용기"
-	@$(PY) -m knative.local search --state $(STATE) "$(if $(Q),,$(error Say what to look for: make search Q=…))$$Q"
+search: .venv/.stamp ## search the rules; one JSON document: Q="깨진 유리컵" (REGION=, HOUSING=apartment|house; FILE=, a question a line)
+	@$(RULES) search $(if $(REGION),--region "$$REGION") $(if $(HOUSING),--housing "$$HOUSING") $(if $(FILE),--file "$$FILE",$(if $(Q),-- "$$Q",$(error Say what to look for: make search Q=… or FILE=…)))
+
+corpus: .venv/.stamp ## check the rules and print what they cover (OFFICIAL=, a table of the dictionary to hold them against)
+	@$(PY) rag-index validate $(if $(OFFICIAL),--official "$$OFFICIAL")
+
+eval: .venv/.stamp ## ask the labelled questions, of our search and of three simpler ones (ARGS="--half tune --wrong")
+	@$(RULES) evaluate $(ARGS)
+
+curve: .venv/.stamp ## what a search costs, here and at synthetic sizes up to 100,000 names
+	@$(RULES) curve
+
+vectors: .venv/.stamp ## after the rules changed: make the embeddings that come with the project anew
+	@$(PY) rag-index vectors
 
 bench: .venv/.stamp ## POST analyze at 20 requests a second for 60 s: a table and JSON
 	@$(PY) -m tests.bench --state $(STATE) $(ARGS)

@@ -18,7 +18,6 @@ except ModuleNotFoundError as missing:
 TOOLS = {
     "trace": (["-m", "knative.local.trace"], "an analysis id"),
     "replay": (["-m", "functions.recover", "replay"], "a dead letter's number or an analysis id"),
-    "search": ([str(manifests.ROOT / "rag-index"), "search"], "words"),
 }
 
 
