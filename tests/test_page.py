@@ -356,6 +356,23 @@ def test_without_a_photo(visit: Any) -> None:
         assert visitor.complaints == []
 
 
+def test_the_guide_for_all_items_is_searchable_and_linkable(visit: Any) -> None:
+    with visit() as visitor:
+        page: Page = visitor.page
+        page.goto(page.url.partition("#")[0] + "#/guide")
+        expect(page.locator(".all li").nth(800)).to_be_attached()
+        page.get_by_label(t("page.all.filter")).fill("피자곽")  # another name of it
+        expect(page.locator(".all li")).to_have_count(1)
+        page.locator(".all a").click()
+        expect(page).to_have_url(re.compile("#/guide/pizza-box$"))
+        page.locator(".option").nth(1).click()
+        expect(page.locator(".destination .place")).to_have_text("종량제봉투")
+        visitor.shoot("7-guide")
+        page.get_by_role("link", name=t("page.all.back")).click()
+        expect(page.locator(".all li").first).to_be_visible()
+        assert visitor.complaints == []
+
+
 def test_without_a_websocket_asking_again_and_again_shows_the_same(visit: Any, photo: Path) -> None:
     with visit(deaf=True) as visitor:
         visitor.choose(photo, "투명 페트병이에요.")

@@ -46,6 +46,15 @@ def blueprint(rulebook: Rulebook) -> Blueprint:
     """The routes below /api/v1/waste that need no analysis."""
     routes = Blueprint("lookup", __name__, url_prefix="/api/v1/waste")
 
+    @routes.get("/guide")
+    def guide() -> ResponseReturnValue:
+        """{items}: every item, its names and where it may go; open to everybody, the same until its ETag changes."""
+        answer = flask.jsonify(items=[view.entry(entry, http.locale()) for entry in rulebook.entries()])
+        answer.headers["Cache-Control"] = "public, no-cache"
+        answer.add_etag()
+        answer.make_conditional(flask.request.environ)
+        return answer
+
     @routes.get("/items")
     def items() -> ResponseReturnValue:
         """Search without a photo: decision, candidates, the deciding question."""
@@ -56,7 +65,7 @@ def blueprint(rulebook: Rulebook) -> Blueprint:
 
     @routes.get("/items/<item_id>")
     def item(item_id: str) -> ResponseReturnValue:
-        """One item with the rules that hold for it today, in the state the query describes."""
+        """One item in the state the query describes: the rules that hold for it today, and what is yet to be asked."""
         http.user()
         wanted = http.query(Lookup)
         known = rulebook.item(item_id) if http.printable(item_id) else None
@@ -64,9 +73,11 @@ def blueprint(rulebook: Rulebook) -> Blueprint:
             raise Problem(404, "item_not_found")
         state = State.of({name: value for name, value in asdict(wanted).items() if value})
         rules = rulebook.rules(item_id, state, region=wanted.region, housing=wanted.housing)
+        asking = rulebook.question(item_id, state, region=wanted.region, housing=wanted.housing)
         return flask.jsonify(
             id=item_id,
             name=known.name_en if http.locale() == "en" else known.name,
+            question=view.question(asking, http.locale()),
             rules=[view.passage(rule, http.locale()) for rule in rules],
             destinations=_destinations(rules, wanted.housing),
             parts=view.parts(known.parts, http.locale()),

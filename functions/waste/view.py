@@ -16,7 +16,7 @@ from functions.shared.destinations import DESTINATIONS
 from functions.shared.events import AnalysisExpired, ItemIdentified
 from functions.shared.postgres import Tx
 from functions.shared.rules import Passage
-from functions.shared.search import Found, Part
+from functions.shared.search import Entry, Found, Part, Question
 from functions.waste import analyses
 from functions.waste.analyses import links
 
@@ -118,10 +118,22 @@ def search(found: Found, locale: str) -> dict[str, Any]:
             }
             for c in found.candidates
         ],
-        "question": _question(asdict(found.question), locale) if found.question else None,
+        "question": question(found.question, locale),
         "parts": parts(found.parts, locale),
         "ms": found.ms,
     }
+
+
+def question(asked: Question | None, locale: str) -> dict[str, Any] | None:
+    """What has to be asked, and the answers there are."""
+    return _question(asdict(asked), locale) if asked else None
+
+
+def entry(item: Entry, locale: str) -> dict[str, Any]:
+    """A line of the guide for all items."""
+    names = (item.name_en, item.name) if locale == "en" else (item.name, item.name_en)
+    places = [(DESTINATIONS[code].en if locale == "en" else DESTINATIONS[code].ko) for code in item.destinations]
+    return {"id": item.id, "name": names[0], "aliases": [names[1], *item.aliases], "destinations": places}
 
 
 def parts(of: Iterable[Part], locale: str) -> list[dict[str, Any]]:
@@ -174,12 +186,12 @@ def _others(tx: Tx, said: Mapping[str, Any], locale: str) -> list[dict[str, str]
     return [{"id": id_, "name": name} for id_, name in shown.items()] if said["item_id"] else []
 
 
-def _question(question: Mapping[str, Any], locale: str) -> dict[str, Any]:
+def _question(asked: Mapping[str, Any], locale: str) -> dict[str, Any]:
     options = [
         {"id": o["id"], "label": o["label"][locale], "item_id": o["item_id"], "state": o["state"]}
-        for o in question["options"]
+        for o in asked["options"]
     ]
-    return {"question": question["text"][locale], "options": options}
+    return {"question": asked["text"][locale], "options": options}
 
 
 def _guide(tx: Tx, row: Mapping[str, Any], guide: Mapping[str, Any], locale: str) -> dict[str, Any]:

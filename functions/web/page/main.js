@@ -1,5 +1,6 @@
 // Which view the address asks for.
 
+import { allView } from "./all.js";
 import { analysisView } from "./analysis.js";
 import { composeView } from "./compose.js";
 import { showConsent } from "./consent.js";
@@ -11,6 +12,7 @@ import { switchLanguage } from "./texts.js";
 const VIEWS = [
   [/^#\/analyses\/([0-9a-f-]{36})$/, "analysis", analysisView],
   [/^#\/history$/, "history", historyView],
+  [/^#\/guide(?:\/([a-z0-9-]+))?$/, "search", allView],
   [/^#\/search(?:\/(.*))?$/, "search", searchView],
   [/^#\/rules\/(.+)$/, "rule", ruleView],
   [/^/, "new", composeView],

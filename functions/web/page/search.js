@@ -2,8 +2,8 @@
 
 import { call } from "./api.js";
 import { alarm, fill, focus, h } from "./dom.js";
-import { destination, phases, sources } from "./guide.js";
 import { homeFields, readHome } from "./home.js";
+import { askView, fetchItem, itemView } from "./item.js";
 import { t } from "./texts.js";
 
 /** Show the search in `root`, with the answer to `text` where there is one. */
@@ -15,7 +15,7 @@ export function searchView(root, text) {
     h("label", { htmlFor: "q" }, t("page.search.what")),
     h("div", { className: "row" }, input, h("button", { type: "submit" }, t("page.search.go"))),
     h("details", { className: "quiet" }, h("summary", {}, t("page.home")), homeFields()));
-  fill(root, title, form, answer);
+  fill(root, title, form, h("p", {}, h("a", { href: "#/guide" }, t("page.all"))), answer);
   focus(title);
   if (text) look(text);
 
@@ -30,27 +30,19 @@ export function searchView(root, text) {
     try {
       const found = await call("GET", `/waste/items?${new URLSearchParams({ q: words, ...readHome() })}`);
       if (found.decision === "match") await open(found.candidates[0].id, found.state, found.candidates.slice(1));
-      else if (found.question) fill(answer, ask(found), others(found.candidates));
+      else if (found.question) fill(answer,
+        askView(found.question, (option) => open(option.item_id, { ...found.state, ...option.state }, found.candidates)),
+        others(found.candidates));
       else fill(answer, h("section", { className: "card" }, h("h2", {}, t("page.search.none")), h("p", {}, t("page.search.none.detail"))), others(found.candidates));
     } catch (error) {
       fill(answer, alarm(h("strong", {}, error.message), h("p", {}, error.detail)));
     }
   }
 
-  function ask(found) {
-    return h("section", { className: "card question" }, h("h2", {}, found.question.question),
-      h("div", { className: "options" }, found.question.options.map((option) =>
-        h("button", {
-          type: "button", className: "option",
-          onclick: () => open(option.item_id, { ...found.state, ...option.state }, found.candidates),
-        }, option.label))));
-  }
-
   async function open(id, state, rest) {
-    const known = Object.entries(state ?? {}).filter(([, value]) => value && value !== "unknown");
     try {
-      const item = await call("GET", `/waste/items/${encodeURIComponent(id)}?${new URLSearchParams([...known, ...Object.entries(readHome())])}`);
-      fill(answer, itemView(item), others(rest.filter((candidate) => candidate.id !== id)));
+      const item = await fetchItem(id, state);
+      fill(answer, itemView(item, (said) => open(id, said, rest)), others(rest.filter((candidate) => candidate.id !== id)));
     } catch (error) {
       fill(answer, alarm(h("strong", {}, error.message), h("p", {}, error.detail)));
     }
@@ -61,20 +53,4 @@ export function searchView(root, text) {
       h("div", { className: "options" }, candidates.map((candidate) =>
         h("button", { type: "button", className: "option", onclick: () => open(candidate.id, {}, candidates) }, candidate.name))));
   }
-}
-
-/** One item as its rules say, no model involved: every sentence is a rule. */
-function itemView(item) {
-  const cited = item.rules.map((rule) => ({ phase: rule.phase, text: rule.text, rule_ids: [rule.id] }));
-  const { cite, list } = phases(cited, item.rules);
-  const warnings = cited.filter(({ phase }) => phase === "dont" || phase === "why");
-  return h("article", { className: "guide" },
-    h("h2", {}, item.name),
-    item.destinations.map((place) => destination(place)),
-    item.parts.length > 0 && h("section", { className: "card" }, h("h2", {}, t("page.search.parts")),
-      h("ul", {}, item.parts.map(({ name, destination: place }) => h("li", {}, t("page.search.part", { name, place: place.name }))))),
-    list,
-    warnings.length > 0 && h("section", { className: "card caution" }, h("h2", {}, t("page.guide.cautions")),
-      h("ul", {}, warnings.map((warning) => h("li", {}, warning.text, " ", cite(warning.rule_ids))))),
-    sources(item.rules));
 }
