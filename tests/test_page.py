@@ -366,6 +366,7 @@ def test_the_guide_for_all_items_is_searchable_and_linkable(visit: Any) -> None:
         page.locator(".all a").click()
         expect(page).to_have_url(re.compile("#/guide/pizza-box$"))
         page.locator(".option").nth(1).click()
+        expect(page.locator(".destination")).to_have_count(1)  # two while the question was open
         expect(page.locator(".destination .place")).to_have_text("종량제봉투")
         visitor.shoot("7-guide")
         page.get_by_role("link", name=t("page.all.back")).click()
