@@ -30,15 +30,17 @@ def show(corpus: Corpus, official: Path | None) -> int:
 def _against(corpus: Corpus, official: Path) -> list[str]:
     with official.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines, delimiter="\t"))
-    print(f"{'official rows covered':<28} {sum(covered_by(corpus, row) is not None for row in rows)} of {len(rows)}")
-    for row in rows:
-        print(f"  {row['niIdx']:>4} {row['name']} → {covered_by(corpus, row)}")
-    return [f"not covered: {row['niIdx']} {row['name']}" for row in rows if covered_by(corpus, row) is None]
+    ids = corpus.official_ids()
+    covering = [(row, covered_by(corpus, ids, row)) for row in rows]
+    print(f"{'official rows covered':<28} {sum(item_id is not None for _, item_id in covering)} of {len(rows)}")
+    for row, item_id in covering:
+        print(f"  {row['niIdx']:>4} {row['name']} → {item_id}")
+    return [f"not covered: {row['niIdx']} {row['name']}" for row, item_id in covering if item_id is None]
 
 
-def covered_by(corpus: Corpus, row: dict[str, str]) -> str | None:
+def covered_by(corpus: Corpus, ids: dict[int, str], row: dict[str, str]) -> str | None:
     """The item whose pages hold this row under its own class and one of whose names is the row's; else None."""
-    item = corpus.entries.items.get(corpus.official_ids().get(int(row["niIdx"]), ""))
+    item = corpus.entries.items.get(ids.get(int(row["niIdx"]), ""))
     if item is None:
         return None
     classes = [class_ for class_, pages in item.official.items() if int(row["niIdx"]) in pages]

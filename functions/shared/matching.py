@@ -140,7 +140,7 @@ def described(
                 (1 - own) * (alike < _SOUNDS and near is not None),
             ]
             for span, alike in hits
-        ] or [[0.0] * 19 + meaning + [0.0]]
+        ] or [[0.0] * (len(FEATURES) - len(meaning) - 1) + meaning + [0.0]]
         found[row["id"]] = max(ways, key=lambda way: _sum(BY_NAME, way))
     none = [
         1.0,
