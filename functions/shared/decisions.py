@@ -7,6 +7,7 @@ one. The same JSON is what the index stores. Standard library only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -77,8 +78,11 @@ def resolve(node: Node, facts: Mapping[str, str], on: date) -> Resolution:
 
 
 def outcomes(node: Node, on: date) -> list[Leaf]:
-    """Every outcome there is on that day, whatever is usually assumed."""
-    return [node] if "to" in node else [leaf for option in active(node, on) for leaf in outcomes(option["then"], on)]
+    """Every outcome there is for a clean thing on that day, whatever else is usually assumed."""
+    if "to" in node:
+        return [node]
+    options = [o for o in active(node, on) if node["by"] != "dirt" or "clean" in o["values"]]
+    return [leaf for option in options for leaf in outcomes(option["then"], on)]
 
 
 def active(question: Question, on: date) -> list[Option]:
@@ -96,9 +100,24 @@ def said(node: Node, text: str) -> dict[str, str]:
         longest = 0
         for option in question["options"]:
             for word in option["words"]:
-                if len(word) > longest and word in text:
+                if len(word) > longest and _affirmed(word, text):
                     longest, found[question["by"]] = len(word), option["values"][0]
     return found
+
+
+#: What is said right behind a word that does not hold: "코팅 안 된", "나무 말고", "자석이 없는".
+_DENIED = re.compile(
+    r"(?:이|가|은|는|을|를|도|만)?(?:안(?:된|됐|돼있|되어있|한|들어|달린|붙은|섞인)|없(?!어지|애)|아니|아닌|말고)"
+)
+
+
+def _affirmed(word: str, text: str) -> bool:
+    start = text.find(word)
+    while start >= 0:
+        if not _DENIED.match(text, start + len(word)):
+            return True
+        start = text.find(word, start + 1)
+    return False
 
 
 def questions(node: Node) -> Iterator[Question]:

@@ -132,3 +132,23 @@ def distance(a: str, b: str) -> int:
         up = (up << 1) | 1
         plus, minus = ((down << 1) | ~((match | minus) | up)) & mask, up & (match | minus) & mask
     return score
+
+
+#: Consonants that lie side by side on a phone, or are a stroke apart.
+_BESIDE = "ㅂㅈ ㅈㄷ ㄷㄱ ㄱㅅ ㅁㄴ ㄴㅇ ㅇㄹ ㄹㅎ ㅋㅌ ㅌㅊ ㅊㅍ ㄱㅋ ㄷㅌ ㅂㅍ ㅈㅊ ㅅㅈ ㄴㄹ ㄴㅁ".split()  # noqa: SIM905
+_ALIKE = frozenset([*_BESIDE, *(pair[::-1] for pair in _BESIDE), *(x + y for x in _VOWEL for y in _VOWEL)])
+#: What such a slip counts, of a letter.
+SLIP = 0.6
+
+
+def slips(a: str, b: str) -> float:
+    """As `distance`, but a vowel for a vowel, or a consonant for its neighbour, counts less than a whole letter."""
+    row = [float(j) for j in range(len(b) + 1)]
+    for i, x in enumerate(a, 1):
+        corner, row[0] = row[0], float(i)
+        for j, y in enumerate(b, 1):
+            corner, row[j] = (
+                row[j],
+                min(row[j] + 1, row[j - 1] + 1, corner + (0 if x == y else SLIP if x + y in _ALIKE else 1)),
+            )
+    return row[-1]
