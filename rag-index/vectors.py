@@ -14,7 +14,7 @@ _KEPT = Path(__file__).parents[1] / ".local" / "vectors" / "e5.sqlite"
 
 def texts(corpus: Corpus) -> list[str]:
     """Every text the index asks the model for, as the model is asked."""
-    named = [row for row in corpus.items if row.kind == "item"]
+    named = [row for row in corpus.items if row.kind != "choice"]
     names = [name for row in named for name in (*row.names.values(), *row.said.values())]
     rules = [rule.text for rule in corpus.rules if rule.leaf is None]
     passages = [f"passage: {text}" for text in dict.fromkeys([*names, *rules])]
@@ -26,7 +26,8 @@ def make(corpus: Corpus) -> int:
     wanted, embedder = texts(corpus), Embedder(_KEPT)
     made = {}
     for number, text in enumerate(wanted, 1):
-        made[text] = embedder.vectors([text])[0]
+        asks = text.startswith("query: ")  # the tuned layers may be others than those of the file
+        made[text] = embedder.made(text) if asks else embedder.vectors([text])[0]
         if number % 500 == 0:
             print(f"{number}/{len(wanted)}", flush=True)
     write(made)

@@ -24,6 +24,7 @@ from functions.setup.corpus import (
     Name,
     Option,
     Outcome,
+    Outside,
     Part,
     RegionalException,
     read,
@@ -113,6 +114,7 @@ class Corpus:
             "items": len(items),
             "aliases_per_item": round(sum(len(item.aliases) for item in items) / max(len(items), 1), 1),
             "choices": len(self.entries.choices),
+            "texts_about_something_else": sum(len(outside.texts) for outside in self.entries.outside.values()),
             "families": len(self.entries.families),
             "decision_tables": sum(1 for item in items if item.decide),
             "regional_exceptions": len(self.entries.exceptions),
@@ -164,13 +166,17 @@ class _Compiler:
             self._exception(exception)
         for choice in self.entries.choices.values():
             self._choice(choice)
+        for outside in self.entries.outside.values():
+            self._outside(outside)
         self._one_owner_for_each_name()
         if not self.problems:
             self._every_destination_reachable()
             self._enough_rules()
 
     def _problem(self, entry: str, text: str) -> None:
-        self.problems.append(f"{self.entries.where[entry]}: {text}")
+        problem = f"{self.entries.where[entry]}: {text}"
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     # --- rules
 
@@ -253,6 +259,7 @@ class _Compiler:
     # --- items and their decision tables
 
     def _item(self, item: Item) -> None:
+        item = self._unless_soiled(item)
         for official in item.official:
             unknown = [s for s in segments(official) if s not in OFFICIAL and s not in _GROUPS]
             if unknown:
@@ -279,6 +286,42 @@ class _Compiler:
             "regional": [],
         }
         self._row(item.id, "item", item.name, item.aliases, doc, item.said)
+
+    def _unless_soiled(self, item: Item) -> Item:
+        """The item with what its families say of soiled things, where its own table neither asks for dirt nor leads
+        to the waste bag.
+        """
+        leaves = [self._leaf(item, outcome) for outcome, _ in _ends(item.decide, item, ())]
+        if any(leaf is None or "general" in leaf["to"] for leaf in leaves) or _asks(item.decide, "dirt"):
+            return item
+        if item.decide is None:
+            decide = self._soiled(item, item)
+            return item.model_copy(update={"decide": decide, "to": None}) if decide else item
+        return item.model_copy(update={"decide": self._each_soiled(item, item.decide)})
+
+    def _each_soiled(self, item: Item, decide: Decide) -> Decide:
+        options = []
+        for option in decide.options:
+            then = self._each_soiled(item, option.decide) if option.decide else self._soiled(item, option)
+            own = {"to": None, "family": None} if then and not option.decide else {}
+            options.append(option.model_copy(update={"decide": then, **own}) if then else option)
+        return decide.model_copy(update={"options": options})
+
+    def _soiled(self, item: Item, outcome: Outcome) -> Decide | None:
+        """The question about dirt in front of an outcome, None where its family has none."""
+        leaf = None if outcome.disagreement else self._leaf(item, outcome)
+        soiled = self.entries.families[leaf["family"]].soiled if leaf else None
+        if leaf is None or soiled is None:
+            return None
+        family = self.entries.families.get(soiled.family)
+        if family is None:
+            self._problem(leaf["family"], f"soiled: unknown family {soiled.family}")
+            return None
+        kept = {"to": leaf["to"], "family": leaf["family"], "basis": outcome.basis, "source": outcome.source}
+        clean = Option.model_validate({"is": "rest", "ko": soiled.clean.ko, "en": soiled.clean.en, **kept})
+        gone = {"to": family.destination, "family": family.id, "basis": family.basis, "source": family.source}
+        dirty = Option.model_validate({"is": soiled.dirt, "ko": soiled.soiled.ko, "en": soiled.soiled.en, **gone})
+        return Decide(by="dirt", ask=soiled.ask, assume="clean", options=[clean, dirty])
 
     def _row(  # noqa: PLR0917
         self, id_: str, kind: str, name: Name, aliases: list[str], doc: dict[str, Any], phrases: Iterable[str] = ()
@@ -480,6 +523,10 @@ class _Compiler:
         name = Name(ko=choice.names[0], en=choice.names[0])
         self._row(choice.id, "choice", name, choice.names[1:], doc)
 
+    def _outside(self, outside: Outside) -> None:
+        said = {sound(text): text for text in outside.texts}
+        self.corpus.items.append(ItemRow(outside.id, "outside", outside.id, outside.id, {}, {}, said))
+
     # --- the whole
 
     def _one_owner_for_each_name(self) -> None:
@@ -508,6 +555,13 @@ class _Compiler:
                 count = len(holding(rules, facts, self.today))
                 if count < FEWEST:
                     self._problem(row.id, f"only {count} rules hold for {facts or 'it'}; at least {FEWEST} are needed")
+
+
+def _asks(decide: Decide | None, axis: str) -> bool:
+    """Whether a decision table asks for that axis anywhere."""
+    if decide is None:
+        return False
+    return decide.by == axis or any(_asks(option.decide, axis) for option in decide.options)
 
 
 def _ends(

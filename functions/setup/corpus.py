@@ -108,9 +108,21 @@ class Rule(_Entry):
 Rules = Annotated[dict[str, Rule], BeforeValidator(_rules)]
 
 
+class Soiled(_Entry):
+    """What becomes of things of a family that are soiled (`dirt`: how much is too much): they go by another family,
+    `clean` and `soiled` are how the two answers to `ask` read."""
+
+    family: Id
+    dirt: Values
+    ask: Name
+    clean: Name
+    soiled: Name
+
+
 class Family(_Entry):
     """A way of throwing things away: one destination, its rules, what they rest on. `default` serves bare
-    destinations.
+    destinations; `soiled` holds for every item of the family whose own table neither asks for dirt nor leads to the
+    waste bag.
     """
 
     id: Id
@@ -121,6 +133,7 @@ class Family(_Entry):
     source: Id | None = None
     effective_from: date
     effective_to: date | None = None
+    soiled: Soiled | None = None
     rules: Rules
 
     @model_validator(mode="after")
@@ -208,6 +221,14 @@ class Choice(_Entry):
     options: list[Id] = Field(min_length=2, max_length=4)
 
 
+class Outside(_Entry):
+    """What people say who do not want to throw anything away: a question nearer to these than to any item is
+    refused."""
+
+    id: Id
+    texts: list[Text] = Field(min_length=1)
+
+
 class RegionalException(Outcome):
     """What one municipality does otherwise, as it says itself; never our own judgement."""
 
@@ -232,6 +253,7 @@ class Entries:
     families: dict[str, Family] = field(default_factory=dict)
     items: dict[str, Item] = field(default_factory=dict)
     choices: dict[str, Choice] = field(default_factory=dict)
+    outside: dict[str, Outside] = field(default_factory=dict)
     exceptions: dict[str, RegionalException] = field(default_factory=dict)
     where: dict[str, str] = field(default_factory=dict)
 
@@ -241,6 +263,7 @@ _SECTIONS: dict[str, type[_Entry]] = {
     "families": Family,
     "items": Item,
     "choices": Choice,
+    "outside": Outside,
     "exceptions": RegionalException,
 }
 

@@ -181,7 +181,9 @@ def _calibrated(tx: Tx, rows: Sequence[ItemRow], embedder: Embeds) -> dict[str, 
     """
     chosen = sample(rows)
     asked = zip(chosen, map(literal, embedder.query([name for _, name in chosen])), strict=True)
-    centre = tx.execute("SELECT avg(embedding)::text AS centre FROM item_names").fetchone()
+    centre = tx.execute(
+        f"SELECT avg(embedding)::text AS centre FROM item_names WHERE {_OF_THINGS}"  # noqa: S608
+    ).fetchone()
     found: list[tuple[float | None, float | None]] = []
     for (item_id, name), vector in asked:
         row = tx.execute(_NEARNESS, {"item": item_id, "name": name, "vector": vector, **(centre or {})}).fetchone()
@@ -196,10 +198,11 @@ def _calibrated(tx: Tx, rows: Sequence[ItemRow], embedder: Embeds) -> dict[str, 
 def _describe(tx: Tx, summary: Summary, nearness: Mapping[str, float] | None) -> None:
     values = {"near_low": None, "near_high": None, **(nearness or {}), **vars(summary), "dimension": DIMENSIONS}
     tx.execute(
-        "INSERT INTO rule_index (version, model, dimension, centre, near_low, near_high, items, names, rules) "
+        "INSERT INTO rule_index (version, model, dimension, centre, near_low, near_high, items, names, rules) "  # noqa: S608
         "SELECT %(version)s, %(model)s, %(dimension)s, avg(embedding), "
         "coalesce(%(near_low)s, (SELECT near_low FROM rule_index)), "
         "coalesce(%(near_high)s, (SELECT near_high FROM rule_index)), %(items)s, %(names)s, %(rules)s FROM item_names "
+        f"WHERE {_OF_THINGS} "
         "ON CONFLICT (only_row) DO UPDATE SET version = EXCLUDED.version, model = EXCLUDED.model, "
         "dimension = EXCLUDED.dimension, centre = EXCLUDED.centre, near_low = EXCLUDED.near_low, "
         "near_high = EXCLUDED.near_high, items = EXCLUDED.items, names = EXCLUDED.names, rules = EXCLUDED.rules, "
@@ -208,14 +211,17 @@ def _describe(tx: Tx, summary: Summary, nearness: Mapping[str, float] | None) ->
     )
 
 
-_NEARNESS = """
+#: Names of what is thrown away, not texts about something else.
+_OF_THINGS = "item_id NOT IN (SELECT id FROM items WHERE kind = 'outside')"
+
+_NEARNESS = f"""
 SELECT max(near) FILTER (WHERE item_id <> %(item)s) AS other,
        max(near) FILTER (WHERE item_id = %(item)s AND name <> %(name)s) AS same
 FROM (
     SELECT item_id, name, 1 - ((embedding - %(centre)s::vector) <=> (%(vector)s::vector - %(centre)s::vector)) AS near
-    FROM item_names WHERE embedding IS NOT NULL
+    FROM item_names WHERE embedding IS NOT NULL AND {_OF_THINGS}
 ) AS measured
-"""
+"""  # noqa: S608
 
 
 def _version(rows: Iterable[ItemRow | RuleRow], embedder: Embeds) -> str:
