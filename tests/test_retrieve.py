@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("rules")
 
 @pytest.fixture
 def env(pipeline_env: dict[str, str], model: Standin, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    more = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": model.url, "EMBEDDING_MODEL": "multilingual-e5-small"}
+    more = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": model.url, "EMBEDDING_MODEL": "multilingual-e5-small-waste"}
     for name, value in more.items():
         monkeypatch.setenv(name, value)
     return pipeline_env | more

@@ -15,7 +15,7 @@ import urllib3
 DIMENSIONS = 384
 
 #: The stand-in's model wants to be told which side of a search a text is on.
-E5 = "multilingual-e5-small"
+E5 = "multilingual-e5-small-waste"
 
 _BATCH = 64
 
@@ -77,4 +77,4 @@ class Embedder:
 
 def literal(vector: Sequence[float]) -> str:
     """A vector as pgvector reads it: "[0.1,0.2]"."""
-    return f"[{','.join(f'{x:.7g}' for x in vector)}]"
+    return f"[{','.join(['%.7g'] * len(vector))}]" % tuple(vector)

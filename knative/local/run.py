@@ -193,7 +193,7 @@ class Supervisor:
         }
         if "model" in self.children:
             platform["OPENAI_BASE_URL"] = f"http://127.0.0.1:{self.ports.model}/v1"
-            platform |= {"OPENAI_MODEL": "waste-coach-standin-1", "EMBEDDING_MODEL": "multilingual-e5-small"}
+            platform |= {"OPENAI_MODEL": "waste-coach-standin-1", "EMBEDDING_MODEL": "multilingual-e5-small-waste"}
         platform |= {name: os.environ[name] for name in platform if name.startswith(OURS) and os.environ.get(name)}
         if unknown := self.overrides.keys() - platform.keys():
             raise PartError(f"The ConfigMap platform has no {', '.join(sorted(unknown))} to override.")

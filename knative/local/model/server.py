@@ -60,7 +60,7 @@ class Standin:
         self.injected: dict[str, dict[str, Any]] = {}
         self._labels = load()
         self._eye = Eye()
-        self._embedder = embeddings.Embedder(vectors)
+        self._embedder = embeddings.Embedder(vectors).loaded()
         self._looking = ThreadPoolExecutor(1, "looking")
         self._embedding = ThreadPoolExecutor(1, "embedding")
         self._in_flight = 0
