@@ -85,7 +85,7 @@ def _arguments() -> argparse.Namespace:
     test.add_argument("--names-only", action="store_true", help="without embeddings")
     test.add_argument("--alone", action="store_true", help="without the simpler searches")
     test.add_argument("--wrong", action="store_true", help="print what is not right, of the tuning half")
-    commands.add_parser("fit", help="fit the weights of the search on the tuning half")
+    commands.add_parser("fit", help="fit the weights of the search on the tuning questions")
     commands.add_parser("vectors", help="make vectors.npz: the embeddings that come with the project")
     commands.add_parser("curve", help="what a search costs, at this size and at synthetic sizes up to 100,000 rules")
     chosen = parser.parse_args()

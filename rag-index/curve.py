@@ -108,6 +108,7 @@ def _tables(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE EXTENSION vector")
     connection.execute("CREATE EXTENSION pg_trgm")
     connection.execute("SET maintenance_work_mem = '512MB'")
+    connection.execute("CREATE TABLE items (id text, kind text)")
     connection.execute("CREATE TABLE item_names (item_id text, key text, name text, embedding vector(384))")
     connection.execute("CREATE INDEX ON item_names USING gin (key gin_trgm_ops)")
 

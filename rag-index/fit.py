@@ -1,4 +1,4 @@
-"""Fit the weights of `functions/shared/weights.py` on the tuning half: `python rag-index fit`.
+"""Fit the weights of `functions/shared/weights.py` on the tuning questions: `python rag-index fit`.
 
 Maximum likelihood of a softmax over a question's candidates and "none of these", with a pull towards zero; once with
 and once without nearness of meaning, because a search may have to do without. Needs numpy; the search does not.
@@ -41,7 +41,7 @@ def fit(with_meaning: Rulebook, by_name: Rulebook, rows: Iterable[Mapping[str, s
     first, first_none = _fitted(names)
     second, second_none = _fitted(both)
     lines = [
-        '"""Fitted by `rag-index/fit.py` on the tuning half of the labelled questions; do not edit by hand."""',
+        '"""Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""',
         "",
     ]
     for name, values in (
@@ -66,6 +66,8 @@ def _case(rulebook: Rulebook, row: Mapping[str, str]) -> Case | None:
         right = [False] * len(candidates) + [True]
     elif wanted:
         right = [item_id in wanted for item_id in candidates] + [False]
+    elif row["decision"] != "ambiguous":  # about something to be thrown away, whatever it is
+        right = [True] * len(candidates) + [False]
     else:
         right = [kinds[item_id] == "choice" and features[0] == 1 for item_id, features in candidates.items()] + [False]
     if not any(right):

@@ -26,7 +26,7 @@ Ranking = list[tuple[str, str, Mapping[str, Any], str, float]]
 
 _EXACT = "SELECT item_id, 1.0 AS score FROM item_names WHERE key = %(key)s"
 _TRIGRAM = """
-SELECT item_id, max(similarity(key, %(key)s)) AS score FROM item_names WHERE key %% %(key)s GROUP BY item_id
+SELECT item_id, max(similarity(key, %(key)s)) AS score FROM item_names WHERE is_name AND key %% %(key)s GROUP BY item_id
 ORDER BY score DESC, item_id LIMIT 5
 """
 _MEANING = """
@@ -48,6 +48,9 @@ class Peer:
     def ask(self, row: Mapping[str, str]) -> Found:
         started = time.perf_counter()
         ranking = [hit for hit in self.rank(row["question"]) if hit[4] >= self.floor]
+        if ranking and ranking[0][1] == "outside":
+            ranking = []
+        ranking = [hit for hit in ranking if hit[1] != "outside"]
         state = conditions.read(row["question"])
         known, today = facts(state, row["housing"] or None), datetime.now(KOREA).date()
         candidates, asking = [], False

@@ -23,14 +23,14 @@ TODAY = date(2026, 11, 25)
 #: What the report half reached in November 2026, less what chance may take. The goals are evaluation.GOALS: `make eval`
 #: says which of them are missed (docs/architecture.md, known limits). These floors only keep what there is.
 FLOORS = {
-    "item_top1": 0.88,
-    "item_top5": 0.95,
-    "destination": 0.85,
-    "ambiguity_recall": 0.88,
-    "ambiguity_precision": 0.72,
-    "refused": 0.75,
+    "item_top1": 0.93,
+    "item_top5": 0.975,
+    "destination": 0.90,
+    "ambiguity_recall": 0.85,
+    "ambiguity_precision": 0.78,
+    "refused": 0.89,
 }
-MOST_WRONG = 0.10
+MOST_WRONG = 0.05
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,9 @@ def test_the_set_is_large_varied_and_sound(rows: list[dict[str, str]], corpus: C
     for kind in ("typo", "nospace", "slang", "condition", "sentence", "english", "part"):
         assert count("kind", kind) >= 30, kind
     items = corpus.entries.items
-    for row in rows + evaluation.questions(FOLDER / "eval" / "tuning.tsv"):
+    others = [row for name in ("tuning", "practice") for row in evaluation.questions(FOLDER / "eval" / f"{name}.tsv")]
+    assert len(others) > 10_000
+    for row in rows + others:
         assert evaluation.alternatives(row["decision"]) <= {"match", "ambiguous", "not_found"}, row
         assert evaluation.alternatives(row["item"]) <= items.keys(), row
         assert row["decision"] != "match" or row["destination"], row
@@ -116,8 +118,9 @@ def test_the_report_half_keeps_what_was_reached_and_beats_simpler_ways(
     for name, floor in FLOORS.items():
         assert figures[name].value >= floor, f"{name} {figures[name]}"
     assert figures["wrong_certain"].value <= MOST_WRONG, figures["wrong_certain"]
-    for peer in peers.peers(database, embedder, evaluation.tuning(FOLDER / "eval")[:200]):
-        other = evaluation.figures(evaluation.asked(peer.ask, report))
+    figures = evaluation.figures(answers[::3])  # enough to tell them apart
+    for peer in peers.peers(database, embedder, evaluation.tuning(FOLDER / "eval")[:100]):
+        other = evaluation.figures(evaluation.asked(peer.ask, report[::3]))
         assert figures["destination"].value > other["destination"].value, peer.name
         if not peer.name.startswith("exact"):  # that one is seldom wrong, because it seldom answers
             assert figures["wrong_certain"].value < other["wrong_certain"].value, peer.name
@@ -165,7 +168,7 @@ def test_what_people_get_wrong_most_is_answered_right_with_citations(
 
 
 def test_a_peer_is_not_crippled(database: Database, embedder: Any) -> None:
-    everyone: list[Any] = peers.peers(database, embedder, evaluation.tuning(FOLDER / "eval")[:200])
+    everyone: list[Any] = peers.peers(database, embedder, evaluation.tuning(FOLDER / "eval")[:100])
     for peer in everyone:
         found = peer.ask({"question": "깨진 유리컵", "region": "", "housing": ""})
         if peer.name != "exact names alone":

@@ -240,7 +240,7 @@ def test_meaning_finds_what_no_name_says(servers: Addresses, corpus: Corpus, emb
     wanted = {"milk-carton", "power-bank", "bones", "receipt", "clear-pet-bottle", "frying-pan", "medicine", "umbrella"}
     few = replace(corpus, items=[row for row in corpus.items if row.id in wanted], rules=[])
     database = Database(migrated(servers))
-    embedder = Embedder(embedding_url, "test", "multilingual-e5-small", timeout=120)
+    embedder = Embedder(embedding_url, "test", "multilingual-e5-small-waste", timeout=120)
     build(database, few, embedder, quiet)
     rulebook = Rulebook(database, embedder)
     assert len(embedder.query(["아무 말"])[0]) == DIMENSIONS

@@ -2,7 +2,7 @@
 
 Every candidate is described by a few numbers (how its name was said and where it stands in the question, how near its
 meaning is), weighed and compared: a softmax over the candidates and "none of these". The weights in `weights.py` were
-fitted on the tuning half of the labelled questions by `rag-index/fit.py`. Standard library only.
+fitted on the tuning questions by `rag-index/fit.py`. Standard library only.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from functions.shared.hangul import distance, normal
+from functions.shared.hangul import SLIP, distance, normal, slips
 from functions.shared.phrases import Reading, Span
 from functions.shared.weights import BY_MEANING, BY_NAME, NONE_BY_MEANING, NONE_BY_NAME
 
 #: At least this much of a name's sound must agree; shorter names must agree better, because one letter makes another
 #: word.
-_ALIKE = ((6, 0.83), (9, 0.77), (99, 0.7))
+_ALIKE = ((4, 0.9), (6, 0.83), (9, 0.77), (99, 0.7))
 
 #: A name that only sounds the same ("조기", "조끼").
 _SOUNDS = 0.995
@@ -52,9 +52,10 @@ FEATURES = (
     "first",  # the nearest
     "near_unsaid",  # nearness where no name was said
     "alike_far",  # likeness of a name that means something else
+    "said_far",  # a name said that means something else
 )
 #: What speaks for none of the candidates.
-NONE_FEATURES = ("bias", "other_topic", "asks", "strange", "said", "near", "disposal")
+NONE_FEATURES = ("bias", "other_topic", "asks", "strange", "said", "near", "disposal", "outside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,77 +88,78 @@ def described(
     reading: Reading, rows: Sequence[Mapping[str, Any]], near: Mapping[str, float] | None
 ) -> tuple[dict[str, list[float]], list[float]]:
     """Item → its FEATURES, and the NONE_FEATURES."""
-    by_key: dict[str, list[Span]] = {}
-    for span in reading.said:
-        by_key.setdefault(span.key, []).append(span)
-    windows = {span.key: span for span in reading.windows}
-    near = near and {**near, **_of_words(rows, near)}
-    distances = sorted((near or {}).values(), reverse=True)
-    words = {
-        key: row["doc"]["options"]
-        for row in rows
-        if row["kind"] == "choice"
-        for key, _, phrase in row["hits"] or ()
-        if not phrase
-    }
-    taken = {span.start: words[span.key] for span in reading.said if span.key in words}
-    typo = 0.0  # the best likeness of a name with a typo
-    options = {
-        option
-        for row in rows
-        if row["kind"] == "choice"
-        and any(reading.place(span).heads for key, _, _ in row["hits"] or () for span in by_key.get(key, ()))
-        for option in row["doc"]["options"]
-    }
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        own = (near or {}).get(row["id"], 0.0)
+    view = _View(reading, rows, near)
+    found = {row["id"]: features for row in view.rows if (features := view.candidate(row))}
+    return found, view.nobody()
+
+
+class _View:
+    """A question beside everything that was found for it."""
+
+    def __init__(self, reading: Reading, rows: Sequence[Mapping[str, Any]], near: Mapping[str, float] | None) -> None:
+        self.reading = reading
+        self.rows = [row for row in rows if row["kind"] != "outside"]
+        choices = [row for row in self.rows if row["kind"] == "choice"]
+        self._measured, near = near is not None, near or {}
+        self._outside = max((near.get(row["id"], 0.0) for row in rows if row["kind"] == "outside"), default=0.0)
+        self._near = {row["id"]: near[row["id"]] for row in self.rows if row["id"] in near}
+        for row in choices if self._measured else ():  # a word for several is as near as the nearest of them
+            self._near[row["id"]] = max(near.get(option, -1.0) for option in row["doc"]["options"])
+        self._nearest = sorted(self._near.values(), reverse=True)
+        self._windows = {span.key: span for span in reading.windows}
+        self._said: dict[str, list[Span]] = {}
+        for span in reading.said:
+            self._said.setdefault(span.key, []).append(span)
+        words = {key: row["doc"]["options"] for row in choices for key, _, phrase in row["hits"] or () if not phrase}
+        #: Where a word for several things begins: what stands before it must be one of them ("칫솔 케이스").
+        self._taken = {span.start: words[span.key] for span in reading.said if span.key in words}
+        heads = {span.key for span in reading.said if span.key in words and reading.place(span).heads}
+        self._options = {option for key in heads for option in words[key]}
+        self._typo = 0.0  # the best likeness of a name with a typo
+
+    def candidate(self, row: Mapping[str, Any]) -> list[float] | None:
+        """What speaks for and against a row; None where nothing does."""
+        own, meant = self._near.get(row["id"], 0.0), row["id"] in self._near
         hits = [
             (span, alike)
-            for span, alike in _hits(reading, row["hits"] or (), by_key, windows)
-            if row["id"] in taken.get(span.end, [row["id"]])  # "칫솔 케이스" is no toothbrush
+            for span, alike in _hits(self.reading, row["hits"] or (), self._said, self._windows)
+            if row["id"] in self._taken.get(span.end, [row["id"]])
         ]
-        typo = max([typo, *(alike for _, alike in hits if alike < _SOUNDS)])
-        if not hits and (near is None or own <= 0):
-            continue
-        best = distances[0] if distances else 0.0
-        lead = own - (distances[1] if own == best and len(distances) > 1 else best)
+        self._typo = max([self._typo, *(alike for _, alike in hits if alike < _SOUNDS)])
+        if not hits and (not meant or own <= 0):
+            return None
+        best = self._nearest[0] if self._nearest else 0.0
+        second = self._nearest[1] if len(self._nearest) > 1 else best
         word = float(row["kind"] == "choice")
-        rest = word * (1 - max((reading.place(span).cover for span, _ in hits), default=1.0))
         meaning = [
             word,
-            rest,
-            float(row["id"] in options and not hits),
+            word * (1 - max((self.reading.place(span).cover for span, _ in hits), default=1.0)),
+            float(row["id"] in self._options and not hits),
             own,
-            lead,
-            float(near is not None and own == best),
+            own - (second if own == best else best),
+            float(self._measured and own == best),
             0.0 if hits else own,
         ]
+        far = (1 - own) * self._measured
         ways = [
-            [
-                *_said(reading, span, alike),
-                *meaning,
-                (1 - own) * (alike < _SOUNDS and near is not None),
-            ]
+            [*_said(self.reading, span, alike), *meaning, far * (alike < _SOUNDS), far * (alike >= _SOUNDS)]
             for span, alike in hits
-        ] or [[0.0] * (len(FEATURES) - len(meaning) - 1) + meaning + [0.0]]
-        found[row["id"]] = max(ways, key=lambda way: _sum(BY_NAME, way))
-    none = [
-        1.0,
-        float(reading.other_topic),
-        float(reading.asks),
-        reading.strange * (1 - typo),
-        float(bool(reading.said)),
-        max(distances[0], 0.0) if distances else 0.0,
-        float(reading.disposal),
-    ]
-    return found, none
+        ] or [[0.0] * (len(FEATURES) - len(meaning) - 2) + meaning + [0.0, 0.0]]
+        return max(ways, key=lambda way: _sum(BY_NAME, way))
 
-
-def _of_words(rows: Sequence[Mapping[str, Any]], near: Mapping[str, float]) -> dict[str, float]:
-    """A word for several things is as near as the nearest of them."""
-    words = (row for row in rows if row["kind"] == "choice")
-    return {row["id"]: max(near.get(option, -1.0) for option in row["doc"]["options"]) for row in words}
+    def nobody(self) -> list[float]:
+        """What speaks for none of the candidates, once all were looked at."""
+        reading = self.reading
+        return [
+            1.0,
+            float(reading.other_topic),
+            float(reading.asks),
+            reading.strange * (1 - self._typo),
+            float(bool(reading.said)),
+            max(self._nearest[0], 0.0) if self._nearest else 0.0,
+            float(reading.disposal),
+            self._outside,
+        ]
 
 
 def _hits(
@@ -203,8 +205,10 @@ def _likeness(said: str, key: str) -> float:
     if key.startswith(said) or said.startswith(key):
         return 0.0  # not a typo, but a word more or less
     longer = max(len(key), len(said))
-    alike = 1 - distance(key, said) / longer
     needed = next(share for length, share in _ALIKE if longer <= length)
+    if 1 - distance(key, said) * SLIP / longer < needed:  # the quick count first
+        return 0.0
+    alike = 1 - slips(key, said) / longer
     return 0.1 + 0.89 * (alike - needed) / (1 - needed) if alike >= needed else 0.0
 
 

@@ -151,6 +151,7 @@ class Reading:
 
     def __init__(self, text: str, keys: Container[str] = ()) -> None:
         self.text = canonical(text)
+        self._places: dict[Span, Place] = {}
         #: Whether it speaks of throwing away at all; a bare name does not, and need not.
         self.disposal = topics.disposal(self.text)
         #: About something else than throwing things away: "휴대폰 요금제 추천".
@@ -184,13 +185,23 @@ class Reading:
 
     @cached_property
     def plain(self) -> bool:
-        """Whether one name says it all."""
+        """Whether one name says it all: besides it there are only its state and the asking itself."""
         if self.other_topic or any(self.unknown):
             return False
-        return any(self.place(span).cover == 1 for span in self.said)
+        return any(
+            all(
+                role in (ASKING, PARTICLE, CONDITION) or span.start <= i < span.end for i, role in enumerate(self.roles)
+            )
+            for span in self.said
+        )
 
     def place(self, span: Span) -> Place:
         """How `span` stands in the whole."""
+        if span not in self._places:
+            self._places[span] = self._placed(span)
+        return self._places[span]
+
+    def _placed(self, span: Span) -> Place:
         size = span.end - span.start
         inside = sum(role == THING for role in self.roles[span.start : span.end])
         joined, i = 0, span.start

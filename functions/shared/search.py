@@ -314,6 +314,7 @@ def _item(tx: Tx, item_id: str) -> dict[str, Any] | None:
 #: The names nearest to a vector, none without one.
 NEAREST = """
 SELECT item_id, name, embedding FROM item_names WHERE embedding IS NOT NULL AND %(vector)s::vector IS NOT NULL
+AND item_id NOT IN (SELECT id FROM items WHERE kind = 'outside')
 ORDER BY embedding <=> %(vector)s::vector LIMIT 40
 """
 
@@ -326,7 +327,8 @@ WITH said AS (
     SELECT near.item_id, near.key, near.name, w.phrase
     FROM unnest(%(windows)s::text[]) AS w(phrase)
     CROSS JOIN LATERAL (
-        SELECT n.* FROM item_names n WHERE n.key %% w.phrase ORDER BY similarity(n.key, w.phrase) DESC, n.key LIMIT 6
+        SELECT n.* FROM item_names n WHERE n.is_name AND n.key %% w.phrase
+        ORDER BY similarity(n.key, w.phrase) DESC, n.key LIMIT 6
     ) near
 ), named AS (
     SELECT item_id, jsonb_agg(jsonb_build_array(key, name, phrase)) AS hits
@@ -334,7 +336,9 @@ WITH said AS (
 ), meant AS (
     SELECT DISTINCT item_id FROM ({NEAREST}) n JOIN rule_index x ON x.model = %(model)s
 ), wanted AS (
-    SELECT item_id, named.hits FROM named FULL JOIN meant USING (item_id)
+    SELECT item_id, named.hits FROM named FULL JOIN (
+        SELECT item_id FROM meant UNION SELECT id FROM items WHERE kind = 'outside' AND %(vector)s::vector IS NOT NULL
+    ) AS nearest USING (item_id)
 ), every AS (
     SELECT * FROM wanted
     UNION ALL

@@ -1,78 +1,82 @@
-"""Fitted by `rag-index/fit.py` on the tuning half of the labelled questions; do not edit by hand."""
+"""Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    3.105,  # exact
-    -0.803,  # sounds
-    1.202,  # inside
-    2.389,  # alike
-    2.483,  # length
-    -1.393,  # aside
-    0.047,  # next
-    1.622,  # held
-    -1.537,  # tells
-    0.993,  # later
-    -1.466,  # after
-    -1.513,  # joined
-    1.287,  # cover
-    -0.049,  # most
-    0.113,  # whole
-    0.389,  # head
-    0.887,  # head_length
-    0.451,  # head_first
-    -0.159,  # head_last
-    -0.889,  # word
-    -2.244,  # word_of
+    2.963,  # exact
+    -0.768,  # sounds
+    1.226,  # inside
+    2.844,  # alike
+    2.368,  # length
+    -0.718,  # aside
+    0.220,  # next
+    0.269,  # held
+    -1.525,  # tells
+    1.078,  # later
+    -1.542,  # after
+    -1.339,  # joined
+    0.365,  # cover
+    0.715,  # most
+    0.462,  # whole
+    0.450,  # head
+    0.643,  # head_length
+    -0.220,  # head_first
+    0.008,  # head_last
+    -1.259,  # word
+    -1.573,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
     0.000,  # first
     0.000,  # near_unsaid
     0.000,  # alike_far
+    0.000,  # said_far
 )
 BY_MEANING = (
-    1.821,  # exact
-    -0.229,  # sounds
-    0.358,  # inside
-    2.636,  # alike
-    1.121,  # length
-    -0.946,  # aside
-    0.270,  # next
-    1.592,  # held
-    -1.383,  # tells
-    1.375,  # later
-    -1.061,  # after
-    -0.791,  # joined
-    1.195,  # cover
-    1.006,  # most
-    -0.415,  # whole
-    1.071,  # head
-    0.661,  # head_length
-    0.182,  # head_first
-    -0.295,  # head_last
-    -1.500,  # word
-    -1.520,  # word_of
-    3.428,  # option
-    -0.182,  # near
-    1.779,  # nearest
-    -0.113,  # first
-    2.801,  # near_unsaid
-    -0.776,  # alike_far
+    0.699,  # exact
+    0.847,  # sounds
+    -0.150,  # inside
+    2.287,  # alike
+    0.049,  # length
+    -0.290,  # aside
+    0.274,  # next
+    0.739,  # held
+    -0.440,  # tells
+    1.460,  # later
+    -0.402,  # after
+    0.109,  # joined
+    0.584,  # cover
+    1.404,  # most
+    0.666,  # whole
+    0.894,  # head
+    -0.468,  # head_length
+    -0.459,  # head_first
+    0.401,  # head_last
+    -1.671,  # word
+    -1.080,  # word_of
+    1.035,  # option
+    2.306,  # near
+    0.379,  # nearest
+    -0.274,  # first
+    2.158,  # near_unsaid
+    -1.227,  # alike_far
+    -1.166,  # said_far
 )
 NONE_BY_NAME = (
-    0.925,  # bias
-    6.454,  # other_topic
-    2.555,  # asks
-    0.481,  # strange
-    1.014,  # said
+    2.517,  # bias
+    4.729,  # other_topic
+    0.537,  # asks
+    0.907,  # strange
+    0.298,  # said
     0.000,  # near
-    0.174,  # disposal
+    -1.235,  # disposal
+    0.000,  # outside
 )
 NONE_BY_MEANING = (
-    -0.403,  # bias
-    6.580,  # other_topic
-    2.537,  # asks
-    1.294,  # strange
-    0.929,  # said
-    0.383,  # near
-    -0.034,  # disposal
+    0.730,  # bias
+    3.326,  # other_topic
+    -0.145,  # asks
+    0.039,  # strange
+    -0.899,  # said
+    1.984,  # near
+    -1.283,  # disposal
+    2.514,  # outside
 )
