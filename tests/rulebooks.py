@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
+from functools import cache
 
 from functions.setup.compiled import Corpus
 from functions.shared.decisions import paths
@@ -14,9 +15,10 @@ from functions.shared.hangul import sound
 
 
 def few(corpus: Corpus, wanted: Container[str], most: int = 60) -> Corpus:
-    """The wanted items and some others, with the rules they need."""
+    """The wanted items and some others, with the rules they need, and what is about something else."""
     items = [row for n, row in enumerate(corpus.items) if row.kind == "item" and (n < most or row.id in wanted)]
     owners = {row.id for row in items} | {leaf["family"] for row in items for _, leaf in paths(row.doc["decide"])}
+    items += [row for row in corpus.items if row.kind == "outside"]
     return replace(corpus, items=items, rules=[rule for rule in corpus.rules if rule.owner in owners])
 
 
@@ -43,7 +45,11 @@ def _pairs(text: str) -> list[float]:
     vector = [0.01] * DIMENSIONS
     letters = f" {sound(text)} "
     for i in range(len(letters) - 1):
-        place = int.from_bytes(hashlib.sha256(letters[i : i + 2].encode()).digest()[:4]) % DIMENSIONS
-        vector[place] += 1
+        vector[_place(letters[i : i + 2])] += 1
     length = math.sqrt(sum(x * x for x in vector))
     return [x / length for x in vector]
+
+
+@cache
+def _place(pair: str) -> int:
+    return int.from_bytes(hashlib.sha256(pair.encode()).digest()[:4]) % DIMENSIONS

@@ -10,9 +10,9 @@ import base64
 import importlib
 import json
 import os
-import random
 import threading
 import uuid
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 import requests
@@ -94,7 +95,8 @@ class Hashed:
         return self.passages(texts)
 
     def passages(self, texts: Sequence[str]) -> list[list[float]]:
-        return [[random.Random(text).uniform(-1, 1) for _ in range(self.dimensions)] for text in texts]
+        seeds = [zlib.crc32(text.encode()) for text in texts]
+        return [np.random.default_rng(seed).uniform(-1, 1, self.dimensions).tolist() for seed in seeds]
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from knative.local.run import share
 from tests.conftest import ROOT, free_ports, fresh_state
 
@@ -20,9 +22,15 @@ def run(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
-def test_one_question_is_one_json_document_and_a_file_a_line_each(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def state() -> Path:
+    """Nothing runs here, and at first there is no index."""
     state = fresh_state("rules")
     share(state)
+    return state
+
+
+def test_one_question_is_one_json_document_and_a_file_a_line_each(state: Path, tmp_path: Path) -> None:
     one = run(state, "search", "--", "깨진 유리컵")
     assert one.returncode == 0, one.stderr
     found = json.loads(one.stdout)
@@ -43,8 +51,8 @@ def test_one_question_is_one_json_document_and_a_file_a_line_each(tmp_path: Path
     assert "postgres" not in _commands(state)
 
 
-def test_what_cannot_be_asked_is_said_in_one_sentence(tmp_path: Path) -> None:
-    lost = run(fresh_state("rules-lost"), "search", "--file", str(tmp_path / "nothing.txt"))
+def test_what_cannot_be_asked_is_said_in_one_sentence(state: Path, tmp_path: Path) -> None:
+    lost = run(state, "search", "--file", str(tmp_path / "nothing.txt"))
     assert (lost.returncode, lost.stdout) == (1, "")
     assert "nothing.txt" in lost.stderr.splitlines()[-1]
 
