@@ -26,7 +26,7 @@ FLOORS = {
     "item_top1": 0.93,
     "item_top5": 0.975,
     "destination": 0.90,
-    "ambiguity_recall": 0.85,
+    "ambiguity_recall": 0.88,
     "ambiguity_precision": 0.78,
     "refused": 0.89,
 }
@@ -118,9 +118,8 @@ def test_the_report_half_keeps_what_was_reached_and_beats_simpler_ways(
     for name, floor in FLOORS.items():
         assert figures[name].value >= floor, f"{name} {figures[name]}"
     assert figures["wrong_certain"].value <= MOST_WRONG, figures["wrong_certain"]
-    figures = evaluation.figures(answers[::3])  # enough to tell them apart
-    for peer in peers.peers(database, embedder, evaluation.tuning(FOLDER / "eval")[:100]):
-        other = evaluation.figures(evaluation.asked(peer.ask, report[::3]))
+    for peer in peers.peers(database, embedder, evaluation.tuning(FOLDER / "eval")[:200]):
+        other = evaluation.figures(evaluation.asked(peer.ask, report))
         assert figures["destination"].value > other["destination"].value, peer.name
         if not peer.name.startswith("exact"):  # that one is seldom wrong, because it seldom answers
             assert figures["wrong_certain"].value < other["wrong_certain"].value, peer.name
@@ -168,7 +167,7 @@ def test_what_people_get_wrong_most_is_answered_right_with_citations(
 
 
 def test_a_peer_is_not_crippled(database: Database, embedder: Any) -> None:
-    everyone: list[Any] = peers.peers(database, embedder, evaluation.tuning(FOLDER / "eval")[:100])
+    everyone: list[Any] = peers.peers(database, embedder, evaluation.tuning(FOLDER / "eval")[:200])
     for peer in everyone:
         found = peer.ask({"question": "깨진 유리컵", "region": "", "housing": ""})
         if peer.name != "exact names alone":

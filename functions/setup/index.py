@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 from functions.setup.compiled import Corpus, ItemRow, RuleRow
 from functions.shared.embeddings import DIMENSIONS, Embeds, literal
 from functions.shared.postgres import Database, Tx
+from functions.shared.search import OF_THINGS
 
 _LOCK = 7_305_119
 _CHUNK = 32
@@ -182,7 +183,7 @@ def _calibrated(tx: Tx, rows: Sequence[ItemRow], embedder: Embeds) -> dict[str, 
     chosen = sample(rows)
     asked = zip(chosen, map(literal, embedder.query([name for _, name in chosen])), strict=True)
     centre = tx.execute(
-        f"SELECT avg(embedding)::text AS centre FROM item_names WHERE {_OF_THINGS}"  # noqa: S608
+        f"SELECT avg(embedding)::text AS centre FROM item_names WHERE {OF_THINGS}"  # noqa: S608
     ).fetchone()
     found: list[tuple[float | None, float | None]] = []
     for (item_id, name), vector in asked:
@@ -202,7 +203,7 @@ def _describe(tx: Tx, summary: Summary, nearness: Mapping[str, float] | None) ->
         "SELECT %(version)s, %(model)s, %(dimension)s, avg(embedding), "
         "coalesce(%(near_low)s, (SELECT near_low FROM rule_index)), "
         "coalesce(%(near_high)s, (SELECT near_high FROM rule_index)), %(items)s, %(names)s, %(rules)s FROM item_names "
-        f"WHERE {_OF_THINGS} "
+        f"WHERE {OF_THINGS} "
         "ON CONFLICT (only_row) DO UPDATE SET version = EXCLUDED.version, model = EXCLUDED.model, "
         "dimension = EXCLUDED.dimension, centre = EXCLUDED.centre, near_low = EXCLUDED.near_low, "
         "near_high = EXCLUDED.near_high, items = EXCLUDED.items, names = EXCLUDED.names, rules = EXCLUDED.rules, "
@@ -211,15 +212,12 @@ def _describe(tx: Tx, summary: Summary, nearness: Mapping[str, float] | None) ->
     )
 
 
-#: Names of what is thrown away, not texts about something else.
-_OF_THINGS = "item_id NOT IN (SELECT id FROM items WHERE kind = 'outside')"
-
 _NEARNESS = f"""
 SELECT max(near) FILTER (WHERE item_id <> %(item)s) AS other,
        max(near) FILTER (WHERE item_id = %(item)s AND name <> %(name)s) AS same
 FROM (
     SELECT item_id, name, 1 - ((embedding - %(centre)s::vector) <=> (%(vector)s::vector - %(centre)s::vector)) AS near
-    FROM item_names WHERE embedding IS NOT NULL AND {_OF_THINGS}
+    FROM item_names WHERE embedding IS NOT NULL AND {OF_THINGS}
 ) AS measured
 """  # noqa: S608
 

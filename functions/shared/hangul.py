@@ -11,9 +11,10 @@ import re
 import unicodedata
 from functools import lru_cache
 
-_FIRST = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
-_VOWEL = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
-_LAST = " ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"
+#: The letters of a syllable, in the order in which Unicode counts them.
+FIRST = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
+VOWEL = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
+LAST = " ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"
 _BASE, _END = 0xAC00, 0xD7A3
 
 # Sounds that people mix up when they type. Endings merge further, because a final ㅅ, ㅈ, ㅊ or ㅌ is said as ㄷ.
@@ -92,8 +93,8 @@ def _sound_of(character: str) -> str:
         return character
     first, rest = divmod(code - _BASE, 588)
     vowel, last = divmod(rest, 28)
-    ending = "" if last == 0 else _LAST[last].translate(_FOLD_LAST)
-    return _FIRST[first].translate(_FOLD_FIRST) + _VOWEL[vowel].translate(_FOLD_VOWEL) + ending
+    ending = "" if last == 0 else LAST[last].translate(_FOLD_LAST)
+    return FIRST[first].translate(_FOLD_FIRST) + VOWEL[vowel].translate(_FOLD_VOWEL) + ending
 
 
 def sound(text: str) -> str:
@@ -111,7 +112,7 @@ def with_particle(word: str, after_consonant: str, after_vowel: str) -> str:
     if not last or not _BASE <= ord(last) <= _END:
         return word + after_vowel
     ending = (ord(last) - _BASE) % 28
-    closed = ending != 0 and not (after_vowel == "로" and _LAST[ending] == "ㄹ")
+    closed = ending != 0 and not (after_vowel == "로" and LAST[ending] == "ㄹ")
     return word + (after_consonant if closed else after_vowel)
 
 
@@ -136,7 +137,7 @@ def distance(a: str, b: str) -> int:
 
 #: Consonants that lie side by side on a phone, or are a stroke apart.
 _BESIDE = "ㅂㅈ ㅈㄷ ㄷㄱ ㄱㅅ ㅁㄴ ㄴㅇ ㅇㄹ ㄹㅎ ㅋㅌ ㅌㅊ ㅊㅍ ㄱㅋ ㄷㅌ ㅂㅍ ㅈㅊ ㅅㅈ ㄴㄹ ㄴㅁ".split()  # noqa: SIM905
-_ALIKE = frozenset([*_BESIDE, *(pair[::-1] for pair in _BESIDE), *(x + y for x in _VOWEL for y in _VOWEL)])
+_ALIKE = frozenset([*_BESIDE, *(pair[::-1] for pair in _BESIDE), *(x + y for x in VOWEL for y in VOWEL)])
 #: What such a slip counts, of a letter.
 SLIP = 0.6
 

@@ -311,12 +311,14 @@ def _item(tx: Tx, item_id: str) -> dict[str, Any] | None:
     return tx.execute("SELECT * FROM items WHERE id = %s AND kind = 'item'", (item_id,)).fetchone()
 
 
+#: Names of what is thrown away, not texts about something else.
+OF_THINGS = "item_id NOT IN (SELECT id FROM items WHERE kind = 'outside')"
+
 #: The names nearest to a vector, none without one.
-NEAREST = """
+NEAREST = f"""
 SELECT item_id, name, embedding FROM item_names WHERE embedding IS NOT NULL AND %(vector)s::vector IS NOT NULL
-AND item_id NOT IN (SELECT id FROM items WHERE kind = 'outside')
-ORDER BY embedding <=> %(vector)s::vector LIMIT 40
-"""
+AND {OF_THINGS} ORDER BY embedding <=> %(vector)s::vector LIMIT 40
+"""  # noqa: S608
 
 #: One statement: the index's own row, and with it every item that was said by name, exactly or nearly, or that is near
 #: in meaning. A word for several things brings those things along.

