@@ -70,6 +70,8 @@ async def storm(doomed: Running) -> tuple[list[str], list[dict[str, Any]], int, 
             return str(answer["id"])
 
         asking = asyncio.gather(*(ask(number, key) for number, (_, key) in enumerate(uploaded)))
+        while not await asyncio.to_thread(running, doomed):  # `waste` may be at zero: the storm waits for its first
+            await asyncio.sleep(0.2)
         for victim in VICTIMS:
             await asyncio.sleep(1)
             in_flight.append(await asyncio.to_thread(running, doomed))
