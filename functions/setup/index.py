@@ -15,12 +15,13 @@ from time import perf_counter
 from psycopg.types.json import Jsonb
 
 from functions.setup.compiled import Corpus, ItemRow, RuleRow
-from functions.shared.embeddings import DIMENSIONS, Embeds, literal
+from functions.shared.embeddings import DIMENSIONS, Embeds, binary, literal
 from functions.shared.postgres import Database, Tx
 from functions.shared.search import OF_THINGS
 
 _LOCK = 7_305_119
-_CHUNK = 32
+_CHUNK = 256
+_COPY_NAMES = "COPY item_names (item_id, key, name, is_name, embedding) FROM STDIN (FORMAT BINARY)"
 _SAMPLE = 160  # names that are asked for to learn what nearness means
 
 #: From so many rows on, an approximate index is worth what it misses: below, comparing with every one takes less time
@@ -117,13 +118,9 @@ def _names(tx: Tx, rows: Sequence[ItemRow], embedder: Embeds, say: Callable[[str
     vectors = _embed([name for name, embedded, _ in new.values() if embedded], embedder, "names", say)
     with tx.cursor() as cursor:
         cursor.executemany("DELETE FROM item_names WHERE item_id = %s AND key = %s", gone)
-        cursor.executemany(
-            "INSERT INTO item_names (item_id, key, name, is_name, embedding) VALUES (%s, %s, %s, %s, %s)",
-            [
-                (item, key, name, is_name, vectors[name] if embedded else None)
-                for (item, key), (name, embedded, is_name) in new.items()
-            ],
-        )
+        with cursor.copy(_COPY_NAMES) as copy:
+            for (item, key), (name, embedded, is_name) in new.items():
+                copy.write_row((item, key, name, is_name, binary(vectors[name]) if embedded else None))
     return len(vectors), len(set(gone) - set(wanted))
 
 
@@ -134,7 +131,7 @@ def _rules(tx: Tx, rows: Sequence[RuleRow], embedder: Embeds, say: Callable[[str
     changed = [row for row in rows if row.id not in stored or stored[row.id]["digest"] != row.digest]
     kept = {row["text"]: row["embedding"] for row in stored.values() if row["embedding"]}
     fresh = _embed([row.text for row in changed if row.leaf is None and row.text not in kept], embedder, "rules", say)
-    vectors = {**kept, **fresh}
+    vectors = {**kept, **{text: literal(vector) for text, vector in fresh.items()}}
     columns = [*RuleRow.__dataclass_fields__, "digest", "embedding"]
     sets = ", ".join(f"{name} = EXCLUDED.{name}" for name in columns[1:])
     places = ", ".join(f"%({name})s" for name in columns)
@@ -154,14 +151,14 @@ def _rules(tx: Tx, rows: Sequence[RuleRow], embedder: Embeds, say: Callable[[str
     return len(fresh), removed
 
 
-def _embed(texts: Iterable[str], embedder: Embeds, what: str, say: Callable[[str], None]) -> dict[str, str]:
-    """Text → vector literal, each text once. Says every two seconds how far it is."""
+def _embed(texts: Iterable[str], embedder: Embeds, what: str, say: Callable[[str], None]) -> dict[str, list[float]]:
+    """Text → vector, each text once. Says every two seconds how far it is."""
     distinct = list(dict.fromkeys(texts))
-    made: dict[str, str] = {}
+    made: dict[str, list[float]] = {}
     told = perf_counter()
     for i in range(0, len(distinct), _CHUNK):
         chunk = distinct[i : i + _CHUNK]
-        made.update(zip(chunk, map(literal, embedder.passages(chunk)), strict=True))
+        made.update(zip(chunk, embedder.passages(chunk), strict=True))
         if perf_counter() - told > 2:
             told = perf_counter()
             say(f"index: {what} {len(made)}/{len(distinct)} embedded")

@@ -5,7 +5,9 @@ The SDK is not used: importing it costs 700 ms of every cold start, and this is 
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -17,7 +19,7 @@ DIMENSIONS = 384
 #: The stand-in's model wants to be told which side of a search a text is on.
 E5 = "multilingual-e5-small-waste"
 
-_BATCH = 64
+_BATCH = 256
 
 
 class EmbeddingFailed(Exception):
@@ -58,7 +60,7 @@ class Embedder:
         return [vector for i in range(0, len(marked), _BATCH) for vector in self._embed(marked[i : i + _BATCH])]
 
     def _embed(self, texts: list[str]) -> list[list[float]]:
-        body = {"model": self.model, "input": texts, "dimensions": self.dimensions, "encoding_format": "float"}
+        body = {"model": self.model, "input": texts, "dimensions": self.dimensions, "encoding_format": "base64"}
         try:
             answer = self._http.request("POST", self._url, body=json.dumps(body).encode(), headers=self._headers)
         except urllib3.exceptions.HTTPError as error:
@@ -67,12 +69,25 @@ class Embedder:
             raise EmbeddingFailed(f"{self._url}: HTTP {answer.status}: {answer.data[:200].decode(errors='replace')}")
         try:
             rows = sorted(answer.json()["data"], key=lambda row: row["index"])
-            vectors = [[float(x) for x in row["embedding"]] for row in rows]
-        except (ValueError, KeyError, TypeError) as error:
+            vectors = [_numbers(row["embedding"]) for row in rows]
+        except (ValueError, KeyError, TypeError, struct.error) as error:
             raise EmbeddingFailed(f"{self._url}: the answer has no embeddings: {error!r}") from error
         if len(vectors) != len(texts) or any(len(v) != self.dimensions for v in vectors):
             raise EmbeddingFailed(f"{self._url}: asked for {len(texts)} vectors of {self.dimensions}, got others")
         return vectors
+
+
+def _numbers(vector: str | Sequence[float]) -> list[float]:
+    """Base64 of little-endian float32: a tenth of the work of reading decimals, which some servers send anyway."""
+    if not isinstance(vector, str):
+        return [float(x) for x in vector]
+    packed = base64.b64decode(vector, validate=True)
+    return list(struct.unpack(f"<{len(packed) // 4}f", packed))
+
+
+def binary(vector: Sequence[float]) -> bytes:
+    """A vector as pgvector's binary format has it, for COPY: the count, nothing, and big-endian float32."""
+    return struct.pack(f">HH{len(vector)}f", len(vector), 0, *vector)
 
 
 def literal(vector: Sequence[float]) -> str:
