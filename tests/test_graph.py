@@ -55,7 +55,7 @@ MISTAKES = [
     (TRIGGERS, "  broker: waste\n", "  broker: waste: x\n", "not YAML with apiVersion, kind and metadata: mapp"),
     (TRIGGERS, "kind: Trigger\n", "kinds: Trigger\n", "not YAML with apiVersion, kind and metadata: 'kind'"),
     (TRIGGERS, '"24"', "24", "dev/parallelism: Input should be a valid string"),
-    (PIPELINES / "kustomization.yaml", "resources:\n  - analysis/triggers.yaml", "resources: []",
+    (PIPELINES / "kustomization.yaml", "resources:\n  - analysis/triggers.yaml\n", "resources:\n",
      "resources: triggers.yaml is not listed"),
     (PIPELINES / "kustomization.yaml", "=analysis/triggers.yaml", "=analyses/triggers.yaml", "there is no analyses/"),
     (BROKER, "broker.class: RabbitMQBroker", "broker.class: Kafka", "broker.class is not RabbitMQBroker"),
@@ -113,9 +113,9 @@ def test_a_mistake_is_noticed(copy: Path, file: Path, right: str, wrong: str, sa
 
 @pytest.mark.parametrize("type_", sorted(name for name, payload in CATALOGUE.items() if not payload.TERMINAL))
 def test_without_its_triggers_an_event_is_missed(copy: Path, type_: str) -> None:
-    path = copy / TRIGGERS
-    kept = [t for t in yaml.safe_load_all(path.read_text()) if t["spec"]["filter"]["attributes"]["type"] != type_]
-    path.write_text(yaml.safe_dump_all(kept))
+    for path in (copy / PIPELINES).glob("*/triggers.yaml"):
+        kept = [t for t in yaml.safe_load_all(path.read_text()) if t["spec"]["filter"]["attributes"]["type"] != type_]
+        path.write_text(yaml.safe_dump_all(kept))
     assert f"nobody has to consume {type_}" in problems(copy)
 
 

@@ -20,7 +20,8 @@ from knative.local.parts import MAX_CONNECTIONS
 
 Documents = dict[str, dict[str, Any]]
 
-HTTP, EVENT = {"auth", "presign", "waste", "live", "web"}, {"ingest", "identify", "retrieve", "generate", "recover"}
+HTTP = {"auth", "users", "presign", "waste", "live", "web"}
+EVENT = {"ingest", "identify", "retrieve", "generate", "grade", "aggregate", "recover"}
 
 #: Read by the process around a function, not by its Settings: functions-framework's, and the log level of telemetry.py.
 AROUND = {"event": {"THREADS", "WORKERS", "LOG_LEVEL"}, "http": {"LOG_LEVEL"}}
@@ -300,7 +301,7 @@ BREAKS: dict[str, tuple[Callable[[Documents], object], str]] = {
     "a function without Service": (lambda s: s.pop("web"), "web: a function without a Service"),
     "less room than deliveries": (
         lambda s: _template(s, "ingest")["metadata"]["annotations"].update({"autoscaling.knative.dev/max-scale": "1"}),
-        "ingest: 12 deliveries at once, room for 4",
+        "ingest: 16 deliveries at once, room for 4",
     ),
 }  # fmt: skip
 

@@ -125,10 +125,79 @@ class GuidanceGenerated(Payload):
     """The guide is ready; the analysis is completed."""
 
     TYPE: ClassVar[str] = event_type("guidance", "generated")
-    TERMINAL: ClassVar[bool] = True
     round: int
     guide_id: str
     item_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofPresigned(Payload):
+    """A citizen is about to show the result: a good moment to wake the function that will grade it."""
+
+    TYPE: ClassVar[str] = event_type("proof", "presigned")
+    TERMINAL: ClassVar[bool] = True
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofRequested(Payload):
+    """The citizen did what the guide says and sent a photo of the result, which is (or will be) at `key`."""
+
+    TYPE: ClassVar[str] = event_type("proof", "requested")
+    proof_id: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofIngested(Payload):
+    """A clean copy of the after-photo exists."""
+
+    TYPE: ClassVar[str] = event_type("proof", "ingested")
+    proof_id: str
+    photo_id: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofGraded(Payload):
+    """Before and after were compared: `grade` is high, middle or low (상/중/하), `score` 0 to 100."""
+
+    TYPE: ClassVar[str] = event_type("proof", "graded")
+    proof_id: str
+    grade: str
+    score: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofRefused(Payload):
+    """No grade: the photo proves nothing, or something broke. `reason` is a code of messages.json (`proof.<reason>`).
+
+    The citizen may try again with another photo.
+    """
+
+    TYPE: ClassVar[str] = event_type("proof", "refused")
+    TERMINAL: ClassVar[bool] = True
+    proof_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionAsked(Payload):
+    """The citizen asked something more about the guide. The words stay in the database."""
+
+    TYPE: ClassVar[str] = event_type("question", "asked")
+    question_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionAnswered(Payload):
+    """The question has its answer, was politely declined, or could not be answered. `outcome`: answered, declined or
+    failed."""
+
+    TYPE: ClassVar[str] = event_type("question", "answered")
+    TERMINAL: ClassVar[bool] = True
+    question_id: str
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +241,13 @@ CATALOGUE: dict[str, type[Payload]] = {
         ItemClarified,
         RulesRetrieved,
         GuidanceGenerated,
+        ProofPresigned,
+        ProofRequested,
+        ProofIngested,
+        ProofGraded,
+        ProofRefused,
+        QuestionAsked,
+        QuestionAnswered,
         AnalysisFailed,
         AnalysisExpired,
         ScheduleTicked,

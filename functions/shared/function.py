@@ -124,7 +124,7 @@ class _Runner(Generic[D]):
             except LeaseLost as error:
                 self.log.warning("lease lost", error=str(error))
                 return flask.Response(str(error), status=409)
-            except Unavailable as error:
+            except (Unavailable, Retry) as error:
                 self.log.warning("retry", error=str(error))
                 return flask.Response(str(error), status=503)
             except Exception as error:

@@ -176,8 +176,8 @@ def traceparent() -> str | None:
 def body(shape: type[T]) -> T:
     """The JSON body as dataclass `shape`. Problem 415 or 400 where it is not a JSON object, 422 listing every fault.
 
-    Fields: `str` (with `Text`), `int` (with `Whole`), `bool`, `Literal[...]`, any of them `| None`. Unknown fields are
-    faults; a blank optional text counts as absent.
+    Fields: `str` (with `Text`), `int` (with `Whole`), `bool`, `Literal[...]`, another such dataclass, a `list` of
+    these, any of them `| None`. Unknown fields are faults; a blank optional text counts as absent.
     """
     if not request.is_json:
         raise Problem(415, "not_json")
@@ -238,6 +238,8 @@ def _value(value: object, hint: Any, *, digits: bool) -> object:
     limit: object = None
     if get_origin(hint) is Annotated:
         hint, limit = get_args(hint)
+    if get_origin(hint) is list or dataclasses.is_dataclass(hint):
+        return _nested(value, hint, digits=digits)
     if get_origin(hint) is Literal:
         if value not in get_args(hint) or isinstance(value, bool):
             raise _Fault("choice", choices=", ".join(map(str, get_args(hint))))
@@ -251,6 +253,14 @@ def _value(value: object, hint: Any, *, digits: bool) -> object:
     if isinstance(value, int) and isinstance(limit, Whole) and not limit.least <= value <= limit.most:
         raise _Fault("range", least=limit.least, most=limit.most)
     return value
+
+
+def _nested(value: object, hint: Any, *, digits: bool) -> object:
+    if not isinstance(value, list if get_origin(hint) is list else dict):
+        raise _Fault("type")
+    if isinstance(value, list):
+        return [_value(item, get_args(hint)[0], digits=digits) for item in value]
+    return _parse(hint, typing.cast(dict[str, object], value), digits=digits)
 
 
 def _limited(value: str, limit: Text) -> str:

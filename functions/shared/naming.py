@@ -23,7 +23,8 @@ UPLOADS, PHOTOS = "uploads", "photos"
 #: Content type a citizen may upload → file ending used in the object key.
 PHOTO_TYPES = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/heic": "heic"}
 
-_KEY = re.compile(rf"^{UPLOADS}/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})/before\.(jpg|png|webp|heic)$")
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_KEY = re.compile(rf"^{UPLOADS}/({_UUID})/(?:before|after-([1-9][0-9]?))\.(?:jpg|png|webp|heic)$")
 
 
 def event_type(resource: str, action: str, version: int = 1) -> str:
@@ -47,9 +48,12 @@ def child_id(parent_source: str, parent_id: str, step: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{parent_source}\n{parent_id}\n{step}"))
 
 
-def upload_key(analysis_id: uuid.UUID, content_type: str) -> str:
-    """Server-chosen key of the citizen's before-photo. KeyError for a content type that is not accepted."""
-    return f"{UPLOADS}/{analysis_id}/before.{PHOTO_TYPES[content_type]}"
+def upload_key(analysis_id: uuid.UUID, content_type: str, attempt: int | None = None) -> str:
+    """Server-chosen key of what the citizen posts: the photo asked about, or the after-photo of proof `attempt` (1 …).
+
+    KeyError for a content type that is not accepted.
+    """
+    return f"{UPLOADS}/{analysis_id}/{_which(attempt)}.{PHOTO_TYPES[content_type]}"
 
 
 def analysis_of_key(key: str) -> uuid.UUID | None:
@@ -58,6 +62,16 @@ def analysis_of_key(key: str) -> uuid.UUID | None:
     return uuid.UUID(match.group(1)) if match else None
 
 
-def photo_key(analysis_id: uuid.UUID, size: str) -> str:
+def attempt_of_key(key: str) -> int | None:
+    """Which proof of its analysis an upload key is the after-photo of; None for the photo asked about."""
+    match = _KEY.match(key)
+    return int(match.group(2)) if match and match.group(2) else None
+
+
+def photo_key(analysis_id: uuid.UUID, size: str, attempt: int | None = None) -> str:
     """Key of a cleaned copy: `size` is `kept` (≤ 2048 px) or `model` (≤ 1024 px)."""
-    return f"{PHOTOS}/{analysis_id}/before-{size}.jpg"
+    return f"{PHOTOS}/{analysis_id}/{_which(attempt)}-{size}.jpg"
+
+
+def _which(attempt: int | None) -> str:
+    return "before" if attempt is None else f"after-{attempt}"
