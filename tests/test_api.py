@@ -245,9 +245,9 @@ def test_consent_is_kept_and_can_be_withdrawn(new_citizen: Callable[..., Citizen
         ("POST", "/api/v1/waste/uploads"),
         ("POST", ANALYZE),
         ("GET", ANALYSES),
-        ("GET", f"{ANALYSES}/{uuid.uuid4()}"),
-        ("POST", f"{ANALYSES}/{uuid.uuid4()}/answer"),
-        ("POST", f"{ANALYSES}/{uuid.uuid4()}/correction"),
+        ("GET", f"{ANALYSES}/{uuid.UUID(int=7)}"),
+        ("POST", f"{ANALYSES}/{uuid.UUID(int=7)}/answer"),
+        ("POST", f"{ANALYSES}/{uuid.UUID(int=7)}/correction"),
         ("GET", "/api/v1/waste/items?q=x"),
     ],
 )
@@ -720,7 +720,12 @@ def test_a_finished_analysis_says_everything(citizen: Citizen, pipeline: Pipelin
     assert "Retry-After" not in answer.headers
     found = state(citizen, analysis_id)
     contract = {"id", "status", "outcome", "round", "created_at", "updated_at", "question", "region", "housing"}
-    assert set(found) == contract | {"stages", "item", "clarify", "guide", "guides", "failure", "links"}
+    contract |= {"stages", "item", "clarify", "guide", "guides", "failure", "links"}
+    assert set(found) == contract | {"verifiable", "proofs", "questions"}
+    assert (found["verifiable"], found["proofs"], found["questions"]) == (True, [], [])
+    assert found["links"].keys() == {
+        "self", "events", "answer", "correction", "photos", "verify", "dispute", "questions",
+    }  # fmt: skip
     assert (found["status"], found["outcome"], found["round"]) == ("completed", "guide", 1)
     assert [s["stage"] for s in found["stages"]] == [
         "upload.presigned",

@@ -13,10 +13,19 @@ import pytest
 from flask import Flask
 from PIL import Image, ImageDraw, PngImagePlugin
 
-from functions.ingest.photo import LARGEST, clean, phash
-from functions.shared import naming
-from functions.shared.events import AnalysisRequested, Event, PhotoIngested, UploadStored
+from functions.ingest.photo import LARGEST, clean
+from functions.shared import naming, proofs
+from functions.shared.events import (
+    AnalysisRequested,
+    Event,
+    PhotoIngested,
+    ProofIngested,
+    ProofRefused,
+    ProofRequested,
+    UploadStored,
+)
 from functions.shared.objects import Objects
+from functions.shared.phash import phash
 from tests.steps import World, deliver, deliver_at_once, load
 
 RED, GREEN, BLUE, WHITE = (230, 20, 20), (20, 200, 20), (20, 20, 230), (255, 255, 255)
@@ -228,6 +237,137 @@ def test_both_events_ten_times_at_once_make_one_photo(app: Flask, world: World, 
     assert world.types(asked.subject).count("photo.v1.ingested") == 1
     row = world.row("SELECT * FROM photos WHERE analysis_id = %s", asked.subject)
     assert corners(objects.get(row["model_key"])) == [RED, GREEN, BLUE, WHITE]
+
+
+# after-photos
+
+
+def verified(world: World, objects: Objects, body: bytes | None, status: str = "requested") -> Event[Any]:
+    """A proof whose after-photo, if any, is in the store, and the event that asks for it."""
+    analysis = world.analysis("completed", outcome="guide")
+    proof = world.proof(analysis, status, 2)
+    key = world.proof_state(proof)["key"]
+    if body is not None:
+        objects.put(key, body, "image/jpeg")
+    return world.said(analysis, ProofRequested(proof_id=proof, key=key))
+
+
+def test_an_after_photo_is_kept_as_clean_as_the_first(app: Flask, world: World, objects: Objects) -> None:
+    body = encoded(picture((3000, 2000)), exif=exif(6).tobytes(), comment=MARK)
+    event = verified(world, objects, body)
+    before = world.state(event.subject)
+
+    reply = deliver(app, event)
+
+    row = world.row("SELECT * FROM photos WHERE analysis_id = %s", event.subject)
+    assert (row["kind"], str(row["proof_id"])) == ("after", event.data.proof_id)
+    assert (row["sha256"], row["bytes"]) == (hashlib.sha256(body).hexdigest(), len(body))
+    assert [row["kept_key"], row["model_key"]] == [
+        f"photos/{event.subject}/after-2-{size}.jpg" for size in ("kept", "model")
+    ]
+    for key in (row["kept_key"], row["model_key"]):
+        copy = objects.get(key)
+        assert MARK not in copy
+        assert corners(copy) == [BLUE, RED, WHITE, GREEN]
+    assert reply.event is not None
+    assert reply.event.data == ProofIngested(
+        proof_id=event.data.proof_id, photo_id=str(row["id"]), sha256=row["sha256"]
+    )
+    assert world.types(event.subject) == ["proof.v1.requested", "proof.v1.ingested"]
+    assert world.proof_state(event.data.proof_id)["status"] == "ingested"
+    assert objects.head(event.data.key) is None
+    after = world.state(event.subject)
+    assert (after["status"], after["finished_at"]) == (before["status"], before["finished_at"])
+
+
+def test_the_after_photo_first_then_the_request(app: Flask, world: World, objects: Objects) -> None:
+    asked = verified(world, objects, SOUND, "presigned")
+    assert deliver(app, stored(world, asked)).status == 204
+    assert objects.head(naming.photo_key(uuid.UUID(asked.subject), "model", 2)) is None
+    with world.db.transaction() as tx:
+        proofs.advance(tx, asked.data.proof_id, frm={"presigned"}, to="requested")
+    assert deliver(app, asked).status == 200
+    assert world.proof_state(asked.data.proof_id)["status"] == "ingested"
+
+
+def test_the_request_first_then_the_after_photo(app: Flask, world: World, objects: Objects) -> None:
+    asked = verified(world, objects, None)
+    assert deliver(app, asked).status == 204
+    objects.put(asked.data.key, SOUND, "image/jpeg")
+    assert deliver(app, stored(world, asked)).status == 200
+    assert world.proof_state(asked.data.proof_id)["status"] == "ingested"
+
+
+def test_both_events_of_a_proof_ten_times_at_once_make_one_photo(app: Flask, world: World, objects: Objects) -> None:
+    asked = verified(world, objects, SOUND)
+    replies = deliver_at_once(app, *[asked, stored(world, asked)] * 10)
+    assert {reply.status for reply in replies} <= {200, 204, 409}
+    assert len({reply.event.id for reply in replies if reply.event}) == 1
+    assert world.types(asked.subject).count("proof.v1.ingested") == 1
+    world.row("SELECT 1 FROM photos WHERE proof_id = %s", asked.data.proof_id)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (SVG, "not_a_photo"),
+        (SOUND[: len(SOUND) // 2], "damaged"),
+        (bomb(8_000), "too_many_pixels"),
+        (SOUND + b"\0" * LARGEST, "too_large"),
+        (b"", "empty"),
+    ],
+    ids=["svg", "truncated", "bomb", "too large", "empty"],
+)
+def test_an_after_photo_that_is_none_ends_the_proof_and_never_the_analysis(
+    app: Flask, world: World, objects: Objects, body: bytes, why: str
+) -> None:
+    event = verified(world, objects, body)
+    replies = deliver_at_once(app, event, stored(world, event))
+    assert {reply.status for reply in replies} <= {200, 204, 409}
+    (told,) = {reply.event.data for reply in replies if reply.event}
+    assert told == ProofRefused(proof_id=event.data.proof_id, reason="bad_photo")
+    proof = world.proof_state(event.data.proof_id)
+    assert (proof["status"], proof["reason"], proof["detail"]) == ("refused", "bad_photo", why)
+    assert proof["finished_at"] is not None
+    assert (world.state(event.subject)["status"], world.state(event.subject)["failure"]) == ("completed", None)
+    assert world.types(event.subject).count("proof.v1.refused") == 1
+    assert world.rows("SELECT * FROM photos") == []
+
+
+@pytest.mark.parametrize("status", ["ingested", "graded", "refused"])
+def test_a_late_event_of_a_proof_that_went_on_does_nothing(
+    app: Flask, world: World, objects: Objects, status: str
+) -> None:
+    event = verified(world, objects, SOUND, "presigned")
+    grade, reason = ("high" if status == "graded" else None), ("unclear" if status == "refused" else None)
+    world.do(
+        "UPDATE proofs SET status = %s, grade = %s, reason = %s WHERE id = %s",
+        status,
+        grade,
+        reason,
+        event.data.proof_id,
+    )
+    assert [deliver(app, late).status for late in (event, stored(world, event))] == [204, 204]
+    assert world.proof_state(event.data.proof_id)["status"] == status
+    assert world.rows("SELECT * FROM photos") == []
+
+
+def test_neither_photo_is_taken_for_the_other(app: Flask, world: World, objects: Objects) -> None:
+    asked = requested(world, objects, SOUND)
+    proof = world.proof(asked.subject, "requested")
+    assert deliver(app, asked).event is not None
+    assert world.proof_state(proof)["status"] == "requested"
+    key = world.proof_state(proof)["key"]
+    objects.put(key, encoded(picture((64, 64))), "image/jpeg")
+    other = world.said(asked.subject, UploadStored(key=key.replace("after-1", "after-2"), size=1, etag=""), by="s3")
+    assert deliver(app, other).status == 204
+    foreign = world.said(world.analysis("completed"), UploadStored(key=key, size=1, etag=""), by="s3")
+    assert deliver(app, foreign).status == 204, "the key of another analysis"
+    assert world.proof_state(proof)["status"] == "requested"
+    mine = world.said(asked.subject, UploadStored(key=key, size=1, etag=""), by="s3")
+    assert deliver(app, mine).status == 200
+    sizes = {row["kind"]: row["width"] for row in world.rows("SELECT kind, width FROM photos")}
+    assert sizes == {"before": 1600, "after": 64}
 
 
 def test_an_event_of_no_analysis_of_ours_is_acknowledged(app: Flask, world: World) -> None:

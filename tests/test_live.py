@@ -25,7 +25,18 @@ import pytest
 import websocket
 
 from functions.live.routes import BAD_HELLO, BAD_TOKEN, COME_BACK, NOT_FOUND, POLL_INSTEAD
-from functions.shared.events import AnalysisRequested, PhotoIngested
+from functions.shared import proofs
+from functions.shared.events import (
+    AnalysisRequested,
+    Payload,
+    PhotoIngested,
+    ProofGraded,
+    ProofIngested,
+    ProofRefused,
+    ProofRequested,
+    QuestionAnswered,
+    QuestionAsked,
+)
 from functions.shared.postgres import Database
 from functions.shared.tokens import Signer, new_pair
 from tests.steps import World
@@ -160,6 +171,81 @@ def test_what_was_missed_is_replayed_and_what_comes_follows(live: Server, world:
     assert receive(ws)["n"] == 3
     assert receive(ws) == {"status": "completed", "final": True}
     assert close_code(ws) == 1000
+
+
+@pytest.fixture
+def guided(world: World) -> tuple[str, str]:
+    """(analysis id, user id) of a completed analysis that has said one thing."""
+    analysis = world.analysis("completed", outcome="guide")
+    world.said(analysis, AnalysisRequested(key=world.key(analysis)))
+    return analysis, str(world.row("SELECT user_id FROM analyses WHERE id = %s", analysis)["user_id"])
+
+
+@pytest.mark.parametrize("end", ["graded", "refused"])
+def test_a_proof_is_followed_to_its_end(live: Server, world: World, guided: tuple[str, str], end: str) -> None:
+    analysis, user = guided
+    proof = world.proof(analysis)
+    world.said(analysis, ProofRequested(proof_id=proof, key="k"))
+    ws = live.connect(analysis, user, after=1)
+    asked = receive(ws)
+    assert (asked["n"], asked["stage"], asked["status"]) == (2, "proof.requested", "completed")
+
+    started = time.monotonic()
+    with world.db.transaction() as tx:
+        proofs.advance(tx, proof, frm={"requested"}, to="ingested")
+    world.said(analysis, ProofIngested(proof_id=proof, photo_id="p", sha256="s"), by="ingest")
+    assert receive(ws)["stage"] == "proof.ingested"
+    assert time.monotonic() - started < 1.5
+
+    said: Payload = ProofRefused(proof_id=proof, reason="unclear")
+    with world.db.transaction() as tx:
+        if end == "refused":
+            assert proofs.refuse(tx, proof, "unclear", "")
+        else:
+            said = ProofGraded(proof_id=proof, grade="high", score=95)
+            proofs.grade(tx, proof, grade="high", score=95, verdicts=[], feedback={}, made_by={}, flags=[])
+    world.said(analysis, said, by="grade")
+    assert (receive(ws)["stage"]) == f"proof.{end}"
+    assert receive(ws) == {"status": "completed", "final": True}
+    assert close_code(ws) == 1000
+
+
+def test_a_question_is_followed_to_its_answer(live: Server, world: World, guided: tuple[str, str]) -> None:
+    analysis, user = guided
+    question = world.question(analysis)
+    world.said(analysis, QuestionAsked(question_id=question))
+    ws = live.connect(analysis, user, after=1)
+    assert receive(ws)["stage"] == "question.asked"
+    world.do("UPDATE questions SET status = 'declined' WHERE id = %s", question)
+    world.said(analysis, QuestionAnswered(question_id=question, outcome="declined"), by="generate")
+    assert receive(ws)["stage"] == "question.answered"
+    assert receive(ws)["final"] is True
+
+
+def test_while_anything_is_open_nothing_is_final(live: Server, world: World, guided: tuple[str, str]) -> None:
+    analysis, user = guided
+    question, proof = world.question(analysis), world.proof(analysis)
+    ws = live.connect(analysis, user)
+    assert receive(ws)["n"] == 1
+    world.do("UPDATE questions SET status = 'answered' WHERE id = %s", question)
+    world.said(analysis, QuestionAnswered(question_id=question, outcome="answered"), by="generate")
+    assert receive(ws)["stage"] == "question.answered"
+    ingested(world, analysis)
+    assert "stage" in receive(ws), "the proof is still open"
+    with world.db.transaction() as tx:
+        assert proofs.refuse(tx, proof, "no_photo", "")
+    world.said(analysis, ProofRefused(proof_id=proof, reason="no_photo"), by="recover")
+    assert receive(ws)["stage"] == "proof.refused"
+    assert receive(ws)["final"] is True
+
+
+def test_an_address_that_was_only_given_out_keeps_nothing_open(
+    live: Server, world: World, guided: tuple[str, str]
+) -> None:
+    world.proof(guided[0], "presigned")
+    ws = live.connect(*guided)
+    assert receive(ws)["n"] == 1
+    assert receive(ws) == {"status": "completed", "final": True}
 
 
 def test_a_client_that_comes_back_hears_only_what_is_new(live: Server, world: World, begun: tuple[str, str]) -> None:

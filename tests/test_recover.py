@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import logging
 import uuid
@@ -14,17 +15,26 @@ import pytest
 from flask import Flask
 from PIL import Image
 
-from functions.recover import expiry, handler, photos
+from functions.recover import ending, expiry, handler, photos
 from functions.recover.__main__ import main as command
 from functions.recover.owed import duties, owed
 from functions.recover.reemit import LOST_LIMIT, PARKED_LIMIT
-from functions.shared import claims, naming, wire
+from functions.shared import claims, naming, proofs, wire
 from functions.shared.claims import Claim
 from functions.shared.events import (
+    CATALOGUE,
     AnalysisRequested,
     Event,
+    GuidanceGenerated,
     ItemIdentified,
+    Payload,
     PhotoIngested,
+    ProofGraded,
+    ProofIngested,
+    ProofRefused,
+    ProofRequested,
+    QuestionAnswered,
+    QuestionAsked,
     ScheduleTicked,
     UploadPresigned,
     UploadStored,
@@ -103,6 +113,11 @@ def test_who_owes_what_comes_from_the_triggers() -> None:
         ("item.v1.identified", "retrieve"),
         ("item.v1.clarified", "retrieve"),
         ("rules.v1.retrieved", "generate"),
+        ("proof.v1.requested", "ingest"),
+        ("proof.v1.ingested", "grade"),
+        ("question.v1.asked", "generate"),
+        ("guidance.v1.generated", "aggregate"),
+        ("proof.v1.graded", "aggregate"),
     }
 
 
@@ -110,7 +125,8 @@ def test_a_mounted_folder_names_every_duty_once_and_an_empty_one_is_refused(tmp_
     hidden = tmp_path / "..2026_11_23"
     hidden.mkdir()
     for folder in (hidden, tmp_path):
-        (folder / "triggers.yaml").write_text((PIPELINES / "analysis" / "triggers.yaml").read_text())
+        for flow in PIPELINES.glob("*/triggers.yaml"):
+            (folder / f"{flow.parent.name}.yaml").write_text(flow.read_text())
     assert duties(tmp_path) == duties(PIPELINES)
     with pytest.raises(ValueError, match="no Triggers"):
         duties(tmp_path / "elsewhere")
@@ -601,3 +617,293 @@ def test_replay_says_what_it_cannot_do(
     world.do("UPDATE claims SET lease_until = now() - interval '61 s'")
     deliver(app, tick())
     assert ids(ingress.take()) == [event.id]
+
+
+# proofs and questions
+
+
+def guided(world: World) -> str:
+    return world.analysis("completed", outcome="guide")
+
+
+def put(world: World, objects: Objects, proof: str) -> str:
+    """The after-photo is in the store; its key."""
+    photo = io.BytesIO()
+    Image.new("RGB", (64, 64), "green").save(photo, "JPEG")
+    key = str(world.proof_state(proof)["key"])
+    objects.put(key, photo.getvalue(), "image/jpeg")
+    return key
+
+
+def ago(**time: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**time)
+
+
+#: What may be given up on that is not the analysis: by whom, what waits for it, and where that stood.
+TRIALS = ["ingest", "ingest-stored", "grade", "generate"]
+
+
+def trial(world: World, name: str) -> tuple[Event[Any], str]:
+    """(the event, the id of the proof or question that waits for it)."""
+    analysis = guided(world)
+    said: Payload
+    if name == "generate":
+        id_ = world.question(analysis)
+        said = QuestionAsked(question_id=id_)
+    else:
+        id_ = world.proof(analysis, "ingested" if name == "grade" else "requested")
+        key = world.proof_state(id_)["key"]
+        said = {
+            "ingest": ProofRequested(proof_id=id_, key=key),
+            "ingest-stored": UploadStored(key=key, size=1, etag=""),
+            "grade": ProofIngested(proof_id=id_, photo_id="p", sha256="s"),
+        }[name]
+    return world.said(analysis, said), id_
+
+
+def standing(world: World, id_: str) -> str:
+    """The status of a proof or a question."""
+    return str(
+        world.row(
+            "SELECT status FROM proofs WHERE id = %s UNION ALL SELECT status FROM questions WHERE id = %s", id_, id_
+        )["status"]
+    )
+
+
+def told_of(name: str, id_: str, reason: str) -> Payload:
+    if name == "generate":
+        return QuestionAnswered(question_id=id_, outcome="failed")
+    return ProofRefused(proof_id=id_, reason=reason)
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_a_dead_letter_ends_the_proof_or_the_question_and_never_the_analysis(
+    app: Flask, world: World, ingress: Ingress, name: str
+) -> None:
+    event, id_ = trial(world, name)
+    stood = standing(world, id_)
+    before = world.state(event.subject)
+    headers, body = wire.to_http(event)
+    consumer = name.partition("-")[0]
+    assert [bounce(app, headers, body, consumer=consumer) for _ in range(2)] == [204, 204]
+
+    (said,) = ingress.take()
+    assert said.data == told_of(name, id_, "internal")
+    assert standing(world, id_) == ("failed" if name == "generate" else "refused")
+    after = world.state(event.subject)
+    assert (after["status"], after["failure"], after["finished_at"]) == (
+        "completed",
+        None,
+        before["finished_at"],
+    )
+    assert world.types(event.subject)[-1] == said.type.removeprefix(f"{naming.EVENT_PREFIX}.")
+
+    assert command(["replay", event.subject]) == 0
+    assert standing(world, id_) == stood
+    assert ingress.take() == [event]
+    assert world.row("SELECT state FROM claims")["state"] == "released"
+    # once more: the same letter, open again, and said again
+    bounce(app, headers, body, consumer=consumer)
+    assert standing(world, id_) != stood
+    assert world.row("SELECT replayed_at FROM dead_letters")["replayed_at"] is None
+    assert len(ingress.events) == 1
+
+
+def test_a_proof_driven_again_is_ingested_by_the_real_function(
+    app: Flask, world: World, objects: Objects, ingress: Ingress
+) -> None:
+    event, proof = trial(world, "ingest")
+    key = put(world, objects, proof)
+    bounce(app, *wire.to_http(event), consumer="ingest")
+    assert command(["replay", event.subject]) == 0
+    assert deliver(load("ingest"), event).event is not None
+    assert world.proof_state(proof)["status"] == "ingested"
+    assert objects.head(key) is None
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_a_dead_letter_of_what_went_on_harms_nobody(app: Flask, world: World, ingress: Ingress, name: str) -> None:
+    event, id_ = trial(world, name)
+    if name == "generate":
+        world.do("UPDATE questions SET status = 'answered'")
+    elif name == "grade":
+        world.do("UPDATE proofs SET status = 'graded', grade = 'high'")
+    else:
+        world.do("UPDATE proofs SET status = 'ingested'")
+    stands = standing(world, id_)
+    bounce(app, *wire.to_http(event), consumer=name.partition("-")[0])
+    assert standing(world, id_) == stands
+    assert world.state(event.subject)["status"] == "completed"
+    assert len(world.rows("SELECT 1 FROM dead_letters")) == 1
+    assert ingress.events == []
+
+
+def test_a_proof_that_another_attempt_has_overtaken_is_not_revived(app: Flask, world: World) -> None:
+    event, proof = trial(world, "grade")
+    bounce(app, *wire.to_http(event), consumer="grade")
+    world.proof(event.subject, "requested", 2)
+    assert command(["replay", event.subject]) == 0
+    assert world.proof_state(proof)["status"] == "refused"
+
+
+@pytest.mark.parametrize("what", ["guidance", "graded"])
+def test_what_was_only_not_counted_ends_nothing(app: Flask, world: World, ingress: Ingress, what: str) -> None:
+    analysis = guided(world)
+    proof = world.proof(analysis, "graded", grade="high")
+    said: Payload = GuidanceGenerated(round=1, guide_id="g", item_id="i")
+    if what == "graded":
+        said = ProofGraded(proof_id=proof, grade="high", score=90)
+    bounce(app, *wire.to_http(world.said(analysis, said)), consumer="aggregate")
+    assert (world.state(analysis)["status"], world.proof_state(proof)["status"]) == ("completed", "graded")
+    assert world.row("SELECT consumer FROM dead_letters")["consumer"] == "aggregate"
+    assert ingress.events == []
+    assert command(["replay", analysis]) == 0
+    assert (world.state(analysis)["status"], world.proof_state(proof)["status"]) == ("completed", "graded")
+
+
+def test_every_event_that_is_owed_has_somebody_who_waits_or_is_only_counted(world: World) -> None:
+    analysis = guided(world)
+    proof, question = world.proof(analysis), world.question(analysis)
+    given = {
+        "key": world.proof_state(proof)["key"], "proof_id": proof, "question_id": question,
+        "size": 1, "score": 1, "round": 1, "width": 1, "height": 1, "confidence": 1.0, "rule_ids": [], "options": [],
+    }  # fmt: skip
+    unheard = set()
+    for duty in owed(duties(PIPELINES)):
+        cls = CATALOGUE[duty.type]
+        names = [field.name for field in dataclasses.fields(cls)]
+        said = cls(**{name: given.get(name, "x") for name in names})
+        with world.db.transaction() as tx:
+            if ending.waiting(tx, world.said(analysis, said, stored=False)) is None:
+                unheard.add(duty.consumer)
+    assert unheard == {"aggregate"}
+
+
+@pytest.mark.parametrize("name", ["grade", "generate"])
+def test_a_model_that_stays_away_ends_the_proof_or_the_question(
+    app: Flask, world: World, ingress: Ingress, name: str
+) -> None:
+    gone, id_ = trial(world, name)
+    patient, other = trial(world, name)
+    for event in (gone, patient):
+        claimed(world, event, "parked", lease=600, consumer=name)
+    world.do("UPDATE claims SET created_at = now() - interval '25 hours' WHERE event_id = %s", gone.id)
+    deliver_at_once(app, tick(), tick())
+    deliver(app, tick())
+    (said,) = ingress.events
+    assert said.data == told_of(name, id_, "model_unavailable")
+    assert (said.subject, said.correlation_id) == (gone.subject, gone.correlation_id)
+    assert standing(world, id_) == ("failed" if name == "generate" else "refused")
+    assert standing(world, other) == ("asked" if name == "generate" else "ingested")
+    assert world.row("SELECT state FROM claims WHERE event_id = %s", gone.id)["state"] == "done"
+    assert {world.state(event.subject)["status"] for event in (gone, patient)} == {"completed"}
+
+
+def test_an_after_photo_the_store_never_announced_is_found(
+    app: Flask, world: World, objects: Objects, ingress: Ingress
+) -> None:
+    analysis = guided(world)
+    proof = world.proof(analysis, requested_at=ago(minutes=3))
+    key = put(world, objects, proof)
+    # an announcement of the first photo is none of the second
+    aged(world, world.said(analysis, UploadStored(key=world.key(analysis), size=1, etag="x"), by="recover"), 80)
+    deliver_at_once(app, tick(), tick(), tick())
+    deliver(app, tick())
+    (event,) = ingress.take()
+    assert isinstance(event.data, UploadStored)
+    assert (event.subject, event.data.key) == (analysis, key)
+    assert deliver(load("ingest"), event).event is not None
+    assert world.proof_state(proof)["status"] == "ingested"
+    deliver(app, tick())
+    assert ingress.events == []
+
+
+def test_the_photos_of_two_attempts_are_announced_as_two(
+    app: Flask, world: World, objects: Objects, ingress: Ingress
+) -> None:
+    analysis = guided(world)
+    first = world.proof(analysis, requested_at=ago(minutes=9))
+    put(world, objects, first)
+    deliver(app, tick())
+    (one,) = ingress.take()
+    with world.db.transaction() as tx:
+        assert proofs.refuse(tx, first, "bad_photo", "damaged")
+    put(world, objects, world.proof(analysis, attempt=2, requested_at=ago(minutes=3)))
+    deliver(app, tick())
+    (two,) = ingress.take()
+    assert (one.id != two.id, one.data.key != two.data.key) == (True, True)
+
+
+def test_an_after_photo_that_never_came_is_said(app: Flask, world: World, objects: Objects, ingress: Ingress) -> None:
+    old = world.proof(guided(world), created_at=ago(minutes=16), requested_at=ago(minutes=16))
+    young = world.proof(guided(world), created_at=ago(minutes=14), requested_at=ago(minutes=14))
+    deliver_at_once(app, tick(), tick())
+    deliver(app, tick())
+    row = world.proof_state(old)
+    assert (row["status"], row["reason"]) == ("refused", "no_photo")
+    (said,) = ingress.events
+    assert said.data == ProofRefused(proof_id=old, reason="no_photo")
+    assert world.types(str(row["analysis_id"])) == ["proof.v1.refused"]
+    assert world.state(str(row["analysis_id"]))["status"] == "completed"
+    assert world.proof_state(young)["status"] == "requested"
+
+
+def test_an_address_nobody_used_for_a_day_is_closed_without_a_word(app: Flask, world: World, ingress: Ingress) -> None:
+    old = world.proof(guided(world), "presigned", created_at=ago(hours=25))
+    young = world.proof(guided(world), "presigned", created_at=ago(hours=23))
+    deliver(app, tick())
+    row = world.proof_state(old)
+    assert (row["status"], row["reason"], row["requested_at"]) == ("refused", "no_photo", None)
+    assert world.proof_state(young)["status"] == "presigned"
+    assert ingress.events == []
+    assert world.types(str(row["analysis_id"])) == []
+
+
+def test_after_photos_go_after_their_time_and_their_originals_when_nobody_needs_them(
+    app: Flask, world: World, objects: Objects
+) -> None:
+    broken: dict[str, Any] = {"reason": "internal", "detail": "grade"}
+    given: dict[str, dict[str, Any]] = {
+        "presigned": {}, "requested": {}, "ingested": {}, "graded": {"grade": "high"}, "refused": {"reason": "unclear"},
+    }  # fmt: skip
+    originals = {
+        status: put(world, objects, world.proof(guided(world), status, **more)) for status, more in given.items()
+    }
+    replayable = put(world, objects, world.proof(guided(world), "refused", **broken))
+    kept = world.proof(guided(world), "graded", grade="low")
+    copies = [f"photos/test-{kept}-{size}.jpg" for size in ("kept", "model")]
+    for key in copies:
+        objects.put(key, b"photo", "image/jpeg")
+    world.do(
+        """INSERT INTO photos (id, analysis_id, user_id, kind, proof_id, kept_key, model_key, sha256, phash, width,
+                               height, bytes, created_at)
+           SELECT id, analysis_id, user_id, 'after', id, %s, %s, 's', 'p', 1, 1, 1, now() - interval '91 days'
+           FROM proofs WHERE id = %s""",
+        *copies,
+        kept,
+    )
+
+    deliver(app, tick())
+
+    assert {status for status, key in originals.items() if objects.head(key)} == {"presigned", "requested"}
+    assert objects.head(replayable) is not None
+    assert [objects.head(key) for key in copies] == [None, None]
+    row = world.row("SELECT deleted_at, sha256 FROM photos")
+    assert (row["deleted_at"] is not None, row["sha256"]) == (True, "s")
+
+
+def test_a_lost_event_of_a_proof_or_a_question_is_said_again(app: Flask, world: World, ingress: Ingress) -> None:
+    events = [aged(world, trial(world, name)[0]) for name in TRIALS]
+    deliver(app, tick())
+    assert sorted(ids(ingress.events)) == sorted(ids(events))
+
+
+def test_what_has_not_moved_for_an_hour_is_counted(app: Flask, world: World, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("recover").addHandler(caplog.handler)
+    world.proof(guided(world), "ingested", requested_at=ago(minutes=61))
+    world.proof(guided(world), "ingested", requested_at=ago(minutes=59))
+    world.question(guided(world))
+    world.do("UPDATE questions SET created_at = now() - interval '61 minutes'")
+    deliver(app, tick())
+    (line,) = [record for record in caplog.records if record.message == "tick"]
+    assert vars(line)["fields"]["stuck"] == 2

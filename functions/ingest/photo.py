@@ -14,6 +14,8 @@ from io import BytesIO
 import pillow_heif
 from PIL import ExifTags, Image
 
+from functions.shared.phash import phash
+
 pillow_heif.register_heif_opener()
 
 #: Bytes a photo may have (1 to LARGEST) and pixels it may unpack to: more is refused before it is decoded.
@@ -85,13 +87,6 @@ def check_size(size: int) -> None:
         raise BadPhoto("empty")
     if size > LARGEST:
         raise BadPhoto("too_large")
-
-
-def phash(picture: Image.Image) -> str:
-    """64-bit perceptual hash (difference hash): pictures that look alike differ in few bits. 16 hex digits."""
-    grey = picture.convert("L").resize((9, 8), Image.Resampling.BOX).tobytes()
-    bits = "".join("1" if grey[9 * y + x] > grey[9 * y + x + 1] else "0" for y in range(8) for x in range(8))
-    return f"{int(bits, 2):016x}"
 
 
 def _format(body: bytes) -> str:

@@ -1,4 +1,4 @@
-"""WebSocket `…/analyses/{id}/events`: replays what the client has not seen, then follows until the analysis ends.
+"""WebSocket `…/analyses/{id}/events`: replays what the client has not seen, then follows until nothing is open.
 
 The client speaks first: {"token": "…", "after": n}. Each event is one message {"n", "stage", "at", "status"}; the last
 one is {"status", "final": true}. A socket holds a thread, so their number is capped; who finds no room polls instead.

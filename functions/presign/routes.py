@@ -1,31 +1,27 @@
-"""Gives out one upload address, and with it the analysis id: it is in the object key and is every event's subject."""
+"""Gives out addresses in the object store: one to upload a photo to, and those at which a citizen sees their photos.
+
+With the first upload address comes the analysis id: it is in the object key and is every event's subject.
+"""
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 import flask
 from flask import Flask
 from flask.typing import ResponseReturnValue
-from psycopg.errors import ForeignKeyViolation
 
+from functions.presign import uploads
 from functions.presign.settings import Settings
-from functions.presign.signing import Presigner
-from functions.shared import http, naming, outbox, telemetry
-from functions.shared.events import Event, UploadPresigned
+from functions.presign.signing import LIFETIME, Presigner
+from functions.presign.uploads import Upload
+from functions.shared import http, telemetry
+from functions.shared.events import Event, ProofPresigned, UploadPresigned
+from functions.shared.http import Problem
 from functions.shared.outbox import Broker
 from functions.shared.postgres import Database
 from functions.shared.tokens import Verifier
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """Body of POST /uploads: what kind of photo will come."""
-
-    content_type: Literal["image/jpeg", "image/png", "image/webp", "image/heic"]
 
 
 def create(settings: Settings) -> Flask:
@@ -41,45 +37,52 @@ def create(settings: Settings) -> Flask:
     )
     app = http.create_app("presign", db=db, verifier=Verifier(settings.jwt_public_keys_dir))
 
-    @app.post("/api/v1/waste/uploads")
-    def upload() -> ResponseReturnValue:
-        """201 {id, key, upload: {url, fields}, expires_at}: post the photo there, then ask for its analysis."""
-        user_id, wish = http.user(), http.body(Upload)
-        analysis_id = uuid.uuid4()
-        key = naming.upload_key(analysis_id, wish.content_type)
-        event = _announcement(analysis_id, key)
-        try:
-            with db.transaction() as tx:
-                tx.execute(
-                    """INSERT INTO analyses (id, user_id, status, key, content_type, correlation_id)
-                       VALUES (%s, %s, 'presigned', %s, %s, %s)""",
-                    (analysis_id, user_id, key, wish.content_type, event.correlation_id),
-                )
-                outbox.append(tx, event)
-        except ForeignKeyViolation as error:
-            raise http.unknown_user() from error
-        form = presigner.form(key, wish.content_type)
-        with telemetry.context(analysis_id=str(analysis_id)):
-            broker.post(event)
+    def granted(analysis_id: str, key: str, content_type: str, **more: object) -> ResponseReturnValue:
+        form = presigner.form(key, content_type)
         answer = flask.jsonify(
-            id=str(analysis_id),
+            id=analysis_id,
             key=key,
             upload={"url": form.url, "fields": form.fields},
             expires_at=form.expires_at.isoformat(),
+            **more,
         )
         return answer, 201
 
+    @app.post("/api/v1/waste/uploads")
+    def upload() -> ResponseReturnValue:
+        """201 {id, key, upload: {url, fields}, expires_at}: post the photo there, then ask for its analysis.
+
+        With `after` it is the photo of a result: also {proof_id, attempt}; then ask to verify it.
+        """
+        user_id, wish = http.user(), http.body(Upload)
+        more: dict[str, object] = {}
+        event: Event[UploadPresigned] | Event[ProofPresigned]
+        if wish.after is None:
+            event = uploads.for_analysis(db, user_id, wish.content_type)
+        else:
+            proof, event = uploads.for_proof(db, user_id, wish.after, wish.content_type)
+            more = {"proof_id": str(proof["id"]), "attempt": proof["attempt"]}
+        with telemetry.context(analysis_id=event.subject):
+            broker.post(event)
+        return granted(event.subject, event.data.key, wish.content_type, **more)
+
+    @app.get("/api/v1/waste/analyses/<uuid:analysis_id>/photos")
+    def photos(analysis_id: uuid.UUID) -> ResponseReturnValue:
+        """{before: url | null, after: {proof id: url}, expires_at}: what we keep of the citizen's photos."""
+        user_id = http.user()
+        until = (datetime.now(UTC) + LIFETIME).replace(microsecond=0)
+        with db.transaction() as tx:
+            kept = tx.execute(
+                """SELECT p.proof_id, p.kept_key FROM analyses a
+                   LEFT JOIN photos p ON p.analysis_id = a.id AND p.deleted_at IS NULL
+                   WHERE a.id = %s AND a.user_id = %s ORDER BY p.created_at""",
+                (analysis_id, user_id),
+            ).fetchall()
+        if not kept:
+            raise Problem(404, "analysis_not_found")
+        urls = {row["proof_id"]: presigner.view(row["kept_key"]) for row in kept if row["kept_key"]}
+        before = urls.pop(None, None)
+        after = {str(proof_id): url for proof_id, url in urls.items()}
+        return flask.jsonify(before=before, after=after, expires_at=until.isoformat())
+
     return app
-
-
-def _announcement(analysis_id: uuid.UUID, key: str) -> Event[UploadPresigned]:
-    here = naming.source("presign")
-    return Event(
-        id=naming.child_id(here, str(analysis_id), UploadPresigned.TYPE),
-        source=here,
-        subject=str(analysis_id),
-        data=UploadPresigned(key=key),
-        time=datetime.now(UTC),
-        correlation_id=telemetry.correlation_id(),
-        traceparent=http.traceparent(),
-    )

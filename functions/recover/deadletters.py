@@ -12,17 +12,13 @@ from typing import Any
 import urllib3
 from psycopg.types.json import Jsonb
 
-from functions.recover import owed
+from functions.recover import ending, owed
 from functions.recover.owed import Duty
-from functions.shared import lifecycle, naming, outbox, telemetry, wire
-from functions.shared.events import AnalysisFailed, Event, Payload, Undecodable
+from functions.shared import naming, outbox, telemetry, wire
+from functions.shared.events import Event, Payload, Undecodable
 from functions.shared.postgres import Database, Tx
 
 log = telemetry.logger("recover")
-
-#: The state from which a consumer takes an analysis on. In any other, its failure is not the analysis's: another event
-#: has done the step, or will.
-WORKS_FROM = {"ingest": "requested", "identify": "ingested", "retrieve": "identified", "generate": "retrieved"}
 
 #: What the broker adds to a dead letter (the subscriber's address, its last answer); not sent again.
 DESTINATION, ERROR_CODE = "knativeerrordest", "knativeerrorcode"
@@ -61,10 +57,10 @@ def read(headers: Mapping[str, str], body: bytes, duties: list[Duty]) -> Letter:
 
 
 def keep(db: Database, letter: Letter, duties: list[Duty]) -> Event[Payload] | None:
-    """Store the letter once, mark the claim dead, fail its analysis; the event that tells so, where it had not ended.
+    """Store the letter once, mark the claim dead, end whatever waited for it (ending.py); the event that tells so.
 
     Nothing is kept of ticks and warm-up calls, nor where the work is done or somebody is still at it. What the analysis
-    never said, or what it does not wait for (WORKS_FROM), is kept, but harms nobody.
+    never said, or what nobody waits for, is kept, but harms nobody.
     """
     type_ = letter.attributes.get("type", "")
     watched = {duty.type for duty in owed.owed(duties)}
@@ -92,15 +88,15 @@ def keep(db: Database, letter: Letter, duties: list[Duty]) -> Event[Payload] | N
                 letter.attributes.get(ERROR_CODE),
             ),
         )
-        failed = _fail(tx, letter, analysis) if analysis and analysis["said"] else None
+        ended = _end(tx, letter, analysis) if analysis else None
     log.warning("dead letter kept", id=letter.id, type=type_, consumer=letter.consumer)
-    return failed
+    return ended
 
 
 def replay(db: Database, broker_url: str, which: str) -> list[str]:
     """Send again dead letter number `which`, or all of analysis `which`; one sentence for each.
 
-    A dead claim is free again, and the analysis that its consumer failed stands where it stood. LookupError where there
+    A dead claim is free again, and what its consumer ended (ending.py) stands where it stood. LookupError where there
     is no such dead letter.
     """
     column = "analysis_id" if "-" in which else "id"
@@ -133,12 +129,17 @@ def _consumer(attributes: Mapping[str, str], duties: list[Duty]) -> str:
 
 def _analysis(tx: Tx, letter: Letter) -> dict[str, Any] | None:
     return tx.execute(
-        """SELECT id, status, correlation_id, last_n,
-                  EXISTS (SELECT 1 FROM analysis_events e
-                          WHERE e.analysis_id = a.id AND e.source = %s AND e.id = %s) AS said
-           FROM analyses a WHERE id = %s::uuid FOR UPDATE""",
-        (letter.source, letter.id, _uuid(letter.attributes.get("subject", ""))),
+        "SELECT id, correlation_id, last_n FROM analyses WHERE id = %s::uuid FOR UPDATE",
+        (_uuid(letter.attributes.get("subject", "")),),
     ).fetchone()
+
+
+def _said(tx: Tx, analysis_id: uuid.UUID | None, source: str, id_: str) -> Event[Payload] | None:
+    """The event as the analysis said it, whatever the bytes that came back look like."""
+    row = tx.execute(
+        "SELECT * FROM analysis_events WHERE analysis_id = %s AND source = %s AND id = %s", (analysis_id, source, id_)
+    ).fetchone()
+    return outbox.event_of(row) if row else None
 
 
 def _bury(tx: Tx, letter: Letter, analysis: dict[str, Any] | None) -> bool:
@@ -161,17 +162,17 @@ def _bury(tx: Tx, letter: Letter, analysis: dict[str, Any] | None) -> bool:
     return row is not None
 
 
-def _fail(tx: Tx, letter: Letter, analysis: dict[str, Any]) -> Event[Payload] | None:
-    if analysis["status"] != WORKS_FROM.get(letter.consumer):
+def _end(tx: Tx, letter: Letter, analysis: dict[str, Any]) -> Event[Payload] | None:
+    said = _said(tx, analysis["id"], letter.source, letter.id)
+    waiting = ending.waiting(tx, said) if said else None
+    told = waiting.end(tx, "internal", letter.consumer) if waiting else None
+    if told is None:
         return None
-    if not lifecycle.fail(tx, analysis["id"], "internal", letter.consumer):
-        return None
-    here = naming.source("recover")
     event = Event(
         id=naming.child_id(letter.source, letter.id, f"recover:failed:{analysis['last_n']}"),
-        source=here,
+        source=naming.source("recover"),
         subject=str(analysis["id"]),
-        data=AnalysisFailed(reason="internal", detail=letter.consumer),
+        data=told,
         time=datetime.now(UTC),
         correlation_id=analysis["correlation_id"],
         traceparent=letter.event.traceparent if letter.event else None,
@@ -181,18 +182,15 @@ def _fail(tx: Tx, letter: Letter, analysis: dict[str, Any]) -> Event[Payload] | 
 
 
 def _revive(tx: Tx, letter: dict[str, Any]) -> None:
+    tx.execute("SELECT 1 FROM analyses WHERE id = %s FOR UPDATE", (letter["analysis_id"],))
     revived = tx.execute(
         """UPDATE claims SET state = 'released', lease_until = now(), error = NULL
            WHERE consumer = %s AND event_source = %s AND event_id = %s AND state = 'dead'""",
         (letter["consumer"], letter["event_source"], letter["event_id"]),
     )
-    if revived.rowcount:
-        tx.execute(
-            """UPDATE analyses SET status = failure ->> 'from', failure = NULL, finished_at = NULL, updated_at = now()
-               WHERE id = %s AND status = 'failed' AND failure ->> 'reason' = 'internal'
-                 AND failure ->> 'detail' = %s""",
-            (letter["analysis_id"], letter["consumer"]),
-        )
+    said = _said(tx, letter["analysis_id"], letter["event_source"], letter["event_id"])
+    if revived.rowcount and said and (waiting := ending.waiting(tx, said)):
+        waiting.revive(tx, letter["consumer"])
     tx.execute("UPDATE dead_letters SET replayed_at = now() WHERE id = %s", (letter["id"],))
 
 

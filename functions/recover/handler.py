@@ -100,7 +100,7 @@ def _tick(deps: Deps) -> dict[str, int]:
     counts = {
         "parked": reemit.parked(db, broker, ends),
         "lost": reemit.lost(db, broker, owed.owed(deps.duties), settings.recover_after_seconds, ends),
-        "expired": expiry.unanswered(db, broker, settings.answer_days, ends),
+        "expired": expiry.unanswered(db, broker, settings.answer_days, ends) + expiry.unused(db, ends),
         "given_up": expiry.model_gone(db, broker, ends),
     }
     try:
@@ -121,10 +121,14 @@ def _alone(tx: Tx) -> bool:
 
 
 def _open(tx: Tx) -> dict[str, int]:
-    """What an operator should look at: dead letters not replayed, analyses that have not moved for an hour."""
+    """What an operator should look at: dead letters not replayed; analyses, proofs, questions stuck for an hour."""
     row = tx.execute(
         """SELECT (SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL) AS dead_letters,
                   (SELECT count(*) FROM analyses WHERE status IN ('requested', 'ingested', 'identified', 'retrieved')
-                   AND updated_at < now() - interval '1 hour') AS stuck"""
+                   AND updated_at < now() - interval '1 hour')
+                  + (SELECT count(*) FROM proofs WHERE status IN ('requested', 'ingested')
+                     AND requested_at < now() - interval '1 hour')
+                  + (SELECT count(*) FROM questions WHERE status = 'asked'
+                     AND created_at < now() - interval '1 hour') AS stuck"""
     ).fetchone()
     return {"dead_letters": row["dead_letters"], "stuck": row["stuck"]} if row else {}

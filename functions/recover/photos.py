@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,9 +16,9 @@ BATCH = 100
 PAGE = 1000
 #: What the name of an upload, a UUID, may go on with.
 DIGITS = "0123456789abcdef-"
-#: An original without an analysis of ours may still be on its way to get one.
+#: An original that we gave no address for, as far as we know, may still be on its way to get its row.
 UNKNOWN = timedelta(days=1)
-#: The original of an analysis that broke on our side stays as long as somebody may replay it.
+#: The original of what broke on our side (an analysis, a proof) stays as long as somebody may replay it.
 REPLAYABLE = timedelta(days=7)
 
 
@@ -40,7 +39,7 @@ def expired(db: Database, objects: Objects, photo_days: int, ends: float) -> int
 
 
 def leftovers(db: Database, objects: Objects, ends: float) -> int:
-    """Delete originals nobody needs: their copies exist, or they were refused, or their analysis is over. How many.
+    """Delete originals nobody needs: their copies exist, or they were refused, or what they were for is over. How many.
 
     Where there are more than the store lists at once, one digit more of their names is looked at, and so on; in any
     order, so that a tick that runs out of time does not always leave out the same.
@@ -57,27 +56,30 @@ def leftovers(db: Database, objects: Objects, ends: float) -> int:
 
 def _sweep(db: Database, objects: Objects, page: list[Stat]) -> int:
     found = {stat.key: stat for stat in page}
-    owners = {key: naming.analysis_of_key(key) for key in found}
-    states = _states(db, [owner for owner in owners.values() if owner])
+    owners = _owners(db, list(found))
     now = datetime.now(UTC)
 
     def needed(key: str) -> bool:
-        state = states.get(owners[key]) if owners[key] else None
+        owner = owners.get(key)
         young = now - found[key].modified
-        if state is None:
+        if owner is None:
             return young < UNKNOWN
-        if state["reason"] == "internal":
+        if owner["reason"] == "internal":
             return young < REPLAYABLE
-        return state["status"] in ("presigned", "requested")
+        return owner["status"] in ("presigned", "requested")
 
     useless = [key for key in found if not needed(key)]
     objects.delete(useless)
     return len(useless)
 
 
-def _states(db: Database, ids: list[uuid.UUID]) -> dict[uuid.UUID | None, dict[str, Any]]:
+def _owners(db: Database, keys: list[str]) -> dict[str, dict[str, Any]]:
+    """key → the analysis or the proof it was given out for: {key, status, reason}."""
     with db.transaction() as tx:
         rows = tx.execute(
-            "SELECT id, status, failure ->> 'reason' AS reason FROM analyses WHERE id = ANY(%s)", (ids,)
+            """SELECT key, status, failure ->> 'reason' AS reason FROM analyses WHERE key = ANY(%(keys)s)
+               UNION ALL
+               SELECT key, status, reason FROM proofs WHERE key = ANY(%(keys)s)""",
+            {"keys": keys},
         ).fetchall()
-    return {row["id"]: row for row in rows}
+    return {row["key"]: row for row in rows}

@@ -26,6 +26,9 @@ from functions.shared.search import Rulebook
 
 CORRECTABLE = frozenset({"completed", "needs_answer"})
 
+#: What there is below an analysis, each at `…/analyses/{id}/<name>`.
+DOORS = ("events", "answer", "correction", "photos", "verify", "dispute", "questions")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analyze:
@@ -67,11 +70,7 @@ def request(db: Database, user_id: uuid.UUID, wish: Analyze, idempotency_key: st
     digest = hashlib.sha256(json.dumps(asdict(wish), sort_keys=True).encode()).hexdigest()
     try:
         with db.transaction() as tx:
-            person = tx.execute("SELECT consent_at FROM users WHERE id = %s", (user_id,)).fetchone()
-            if person is None:
-                raise http.unknown_user()
-            if person["consent_at"] is None:
-                raise Problem(403, "consent_required")
+            consented(tx, user_id)
             row = tx.execute(
                 "SELECT * FROM analyses WHERE user_id = %s AND key = %s FOR UPDATE", (user_id, wish.key)
             ).fetchone()
@@ -89,7 +88,7 @@ def request(db: Database, user_id: uuid.UUID, wish: Analyze, idempotency_key: st
                           request_digest = %s, requested_at = now() WHERE id = %s""",
                 (wish.question, wish.region, wish.housing, idempotency_key, digest, row["id"]),
             )
-            event = _event(row, "analyze", AnalysisRequested(key=wish.key))
+            event = deed(row, "analyze", AnalysisRequested(key=wish.key))
             outbox.append(tx, event)
             return Accepted(row["id"], "requested", row["round"], event)
     except UniqueViolation as error:  # the same idempotency key arrived with two photos in the same moment
@@ -99,7 +98,7 @@ def request(db: Database, user_id: uuid.UUID, wish: Analyze, idempotency_key: st
 def answer(db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Answer) -> Accepted:
     """Take the citizen's answer to our question; the pipeline goes on with the item it stands for."""
     with db.transaction() as tx:
-        row = _locked(tx, user_id, analysis_id)
+        row = locked(tx, user_id, analysis_id)
         if row["status"] != "needs_answer":
             raise Problem(409, "not_waiting", members={"state": row["status"], "links": links(analysis_id)})
         said = identification(tx, analysis_id, row["round"])
@@ -113,7 +112,7 @@ def answer(db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Answe
                WHERE analysis_id = %s AND round = %s""",
             (option["item_id"], Jsonb(asdict(state)), analysis_id, row["round"]),
         )
-        event = _event(row, "answer", ItemClarified(round=row["round"], item_id=option["item_id"]))
+        event = deed(row, "answer", ItemClarified(round=row["round"], item_id=option["item_id"]))
         outbox.append(tx, event)
         return Accepted(analysis_id, "identified", row["round"], event)
 
@@ -142,9 +141,18 @@ def correct(db: Database, rulebook: Rulebook, user_id: uuid.UUID, analysis_id: u
 
 
 def links(analysis_id: uuid.UUID) -> dict[str, str]:
-    """Where the analysis can be read, followed, answered and corrected."""
+    """Where the analysis can be read and followed, and where everything that can be done with it is done."""
     here = f"/api/v1/waste/analyses/{analysis_id}"
-    return {"self": here, "events": f"{here}/events", "answer": f"{here}/answer", "correction": f"{here}/correction"}
+    return {"self": here, **{name: f"{here}/{name}" for name in DOORS}}
+
+
+def consented(tx: Tx, user_id: uuid.UUID) -> None:
+    """Problem 403 for a citizen who has not agreed that what they send goes to the model provider."""
+    person = tx.execute("SELECT consent_at FROM users WHERE id = %s", (user_id,)).fetchone()
+    if person is None:
+        raise http.unknown_user()
+    if person["consent_at"] is None:
+        raise Problem(403, "consent_required")
 
 
 def identification(tx: Tx, analysis_id: uuid.UUID, round_: int) -> dict[str, Any]:
@@ -252,7 +260,7 @@ def _next_round(
         said = ItemAmbiguous(round=round_, options=[o["id"] for o in (chosen.question or {})["options"]])
     else:
         said = ItemClarified(round=round_, item_id=chosen.item_id)
-    event = _event(row, f"{round_}:correction", said)
+    event = deed(row, f"{round_}:correction", said)
     outbox.append(tx, event)
     return Accepted(row["id"], "identified" if chosen.item_id else "needs_answer", round_, event)
 
@@ -279,7 +287,8 @@ def own(tx: Tx, user_id: uuid.UUID, analysis_id: uuid.UUID) -> dict[str, Any]:
     return row
 
 
-def _locked(tx: Tx, user_id: uuid.UUID, analysis_id: uuid.UUID) -> dict[str, Any]:
+def locked(tx: Tx, user_id: uuid.UUID, analysis_id: uuid.UUID) -> dict[str, Any]:
+    """The same, and nobody else moves it before the transaction ends."""
     tx.execute("SELECT 1 FROM analyses WHERE id = %s AND user_id = %s FOR UPDATE", (analysis_id, user_id))
     return own(tx, user_id, analysis_id)
 
@@ -303,7 +312,7 @@ def is_thing(option: Mapping[str, Any]) -> bool:
     return str(option["id"]).startswith("thing-")
 
 
-def _event(row: Mapping[str, Any], step: str, data: Payload) -> Event[Payload]:
+def deed(row: Mapping[str, Any], step: str, data: Payload) -> Event[Payload]:
     """The event of one deed: its id derives from the analysis and the deed, so that doing it twice says it once."""
     here = naming.source("waste")
     return Event(

@@ -1,4 +1,7 @@
-"""The public API of an analysis: ask, look, answer, correct, history. Items and rules are in lookup.py."""
+"""The public API of an analysis: ask, look, answer, correct, history.
+
+What may follow a guide is in afterwards.py, items and rules are in lookup.py.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,22 @@ from flask.typing import ResponseReturnValue
 
 from functions.shared import http, telemetry
 from functions.shared.embeddings import Embedder
+from functions.shared.events import Event, Payload
 from functions.shared.http import Problem, Text, Whole
 from functions.shared.lifecycle import RUNNING
 from functions.shared.outbox import Broker
 from functions.shared.postgres import Database
 from functions.shared.search import Rulebook
 from functions.shared.tokens import Verifier
-from functions.waste import analyses, lookup, view
+from functions.waste import afterwards, analyses, history, lookup, view
 from functions.waste.analyses import Accepted, Analyze, Answer, Correction
 from functions.waste.settings import Settings
 
 #: A citizen does not wait longer for meaning: the other signals answer alone.
 EMBEDDING_SECONDS = 1.5
+
+#: States of a proof or a question that something will still come of.
+OPEN = {"requested", "ingested", "asked"}
 
 _IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,200}$")
 
@@ -54,11 +61,15 @@ def create(settings: Settings) -> Flask:
     rulebook = Rulebook(db, embedder)
     app = http.create_app("waste", db=db, verifier=Verifier(settings.jwt_public_keys_dir))
 
+    def post(event: Event[Payload] | None) -> None:
+        """To the broker now, or by `recover` where that fails."""
+        if event:
+            with telemetry.context(analysis_id=event.subject, correlation_id=event.correlation_id):
+                broker.post(event)
+
     def tell(accepted: Accepted) -> ResponseReturnValue:
-        """202 with the links; the event goes to the broker now, or by `recover` where that fails."""
-        if accepted.event:
-            with telemetry.context(analysis_id=str(accepted.id), correlation_id=accepted.event.correlation_id):
-                broker.post(accepted.event)
+        """202 with the links."""
+        post(accepted.event)
         links = analyses.links(accepted.id)
         answer = flask.jsonify(id=str(accepted.id), status=accepted.status, round=accepted.round, links=links)
         return answer, 202, {"Location": links["self"]}
@@ -78,14 +89,15 @@ def create(settings: Settings) -> Flask:
             if round_ > row["round"]:
                 raise Problem(404, "analysis_not_found")
             document = view.analysis(tx, row, round_, http.locale())
-        return flask.jsonify(document), 200, {"Retry-After": "1"} if row["status"] in RUNNING else {}
+        open_ = [one for one in document["proofs"] + document["questions"] if one["status"] in OPEN]
+        return flask.jsonify(document), 200, {"Retry-After": "1"} if open_ or row["status"] in RUNNING else {}
 
     @app.get("/api/v1/waste/analyses")
-    def history() -> ResponseReturnValue:
+    def mine() -> ResponseReturnValue:
         """{analyses, next}: newest first; `next` is the cursor of the following page, or null."""
         user_id, page = http.user(), http.query(Page)
         with db.transaction() as tx:
-            entries, cursor = view.history(tx, user_id, page.limit, page.cursor, http.locale())
+            entries, cursor = history.page(tx, user_id, page.limit, page.cursor, http.locale())
         return flask.jsonify(analyses=entries, next=cursor)
 
     @app.post("/api/v1/waste/analyses/<uuid:analysis_id>/answer")
@@ -98,6 +110,7 @@ def create(settings: Settings) -> Flask:
         """202: the guide is being made again for what the citizen says it is (or one more question is asked)."""
         return tell(analyses.correct(db, rulebook, http.user(), analysis_id, http.body(Correction)))
 
+    app.register_blueprint(afterwards.blueprint(db, post))
     app.register_blueprint(lookup.blueprint(rulebook))
     return app
 

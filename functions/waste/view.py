@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
-from functions.shared import http, messages, naming
+from functions.shared import messages, naming, proofs
 from functions.shared.destinations import DESTINATIONS
 from functions.shared.events import AnalysisExpired, ItemIdentified
 from functions.shared.postgres import Tx
 from functions.shared.rules import Passage
 from functions.shared.search import Entry, Found, Part, Question
-from functions.waste import analyses
+from functions.waste import analyses, shown
 from functions.waste.analyses import links
 
 
@@ -58,45 +54,12 @@ def analysis(tx: Tx, row: Mapping[str, Any], round_: int, locale: str) -> dict[s
             }
             for g in guides
         ],
+        "verifiable": proofs.obstacle(tx, row) is None and not proofs.open_one(tx, row["id"]),
+        "proofs": shown.proofs(tx, row["id"], locale),
+        "questions": shown.questions(tx, row["id"]),
         "failure": _failure(row, found, locale),
         "links": links(row["id"]),
     }
-
-
-def history(
-    tx: Tx, user_id: uuid.UUID, limit: int, cursor: str | None, locale: str
-) -> tuple[list[dict[str, Any]], str | None]:
-    """One page of the analyses a citizen asked for, newest first, and the cursor of the next page (None at the end)."""
-    before = _position(cursor) if cursor else (None, None)
-    rows = tx.execute(
-        """SELECT a.id, a.status, a.outcome, a.round, a.question, a.created_at, a.updated_at, n.item_id, i.name_ko,
-                  i.name_en, g.content->>'destination' AS destination
-           FROM analyses a
-           LEFT JOIN identifications n ON n.analysis_id = a.id AND n.round = a.round
-           LEFT JOIN items i ON i.id = n.item_id
-           LEFT JOIN guides g ON g.analysis_id = a.id AND g.round = a.round
-           WHERE a.user_id = %s AND a.requested_at IS NOT NULL
-             AND (%s::timestamptz IS NULL OR (a.created_at, a.id) < (%s::timestamptz, %s::uuid))
-           ORDER BY a.created_at DESC, a.id DESC LIMIT %s""",
-        (user_id, before[0], before[0], before[1], limit + 1),
-    ).fetchall()
-    entries = [
-        {
-            "id": str(row["id"]),
-            "status": row["status"],
-            "outcome": row["outcome"],
-            "round": row["round"],
-            "question": row["question"],
-            "item": {"id": row["item_id"], "name": row[f"name_{locale}"] or row["item_id"]} if row["item_id"] else None,
-            "destination": place(row["destination"], None, locale),
-            "created_at": row["created_at"].isoformat(),
-            "updated_at": row["updated_at"].isoformat(),
-            "links": links(row["id"]),
-        }
-        for row in rows[:limit]
-    ]
-    last = rows[limit - 1] if len(rows) > limit else None
-    return entries, _cursor(last["created_at"], last["id"]) if last else None
 
 
 def passage(rule: Passage, locale: str) -> dict[str, Any]:
@@ -202,7 +165,8 @@ def _guide(tx: Tx, row: Mapping[str, Any], guide: Mapping[str, Any], locale: str
         """SELECT coalesce(sum(tokens_in), 0)::int AS tokens_in, coalesce(sum(tokens_out), 0)::int AS tokens_out,
                   CASE WHEN bool_and(cost_usd IS NOT NULL) THEN sum(cost_usd)::float END AS cost_usd,
                   coalesce(sum(ms), 0)::int AS ms
-           FROM model_calls WHERE analysis_id = %s AND round = %s""",
+           FROM model_calls
+           WHERE analysis_id = %s AND round = %s AND split_part(purpose, '_', 1) IN ('see', 'guide')""",
         (row["id"], guide["round"]),
     ).fetchone()
     content = guide["content"]
@@ -236,15 +200,3 @@ def _named(basis: str, destination: str | None, locale: str) -> dict[str, Any]:
 
 def _dated(value: dict[str, Any]) -> dict[str, Any]:
     return {name: v.isoformat() if isinstance(v, date) else v for name, v in value.items()}
-
-
-def _cursor(created_at: datetime, analysis_id: uuid.UUID) -> str:
-    return base64.urlsafe_b64encode(json.dumps([created_at.isoformat(), str(analysis_id)]).encode()).decode()
-
-
-def _position(cursor: str) -> tuple[datetime, uuid.UUID]:
-    try:
-        created_at, analysis_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        return datetime.fromisoformat(created_at), uuid.UUID(analysis_id)
-    except (ValueError, TypeError, AttributeError, binascii.Error) as error:
-        raise http.Problem(422, "bad_cursor") from error
