@@ -46,7 +46,12 @@ class Standin:
         requests.delete(f"{self.root}/control/faults", timeout=5).raise_for_status()
         requests.delete(f"{self.root}/control/inject", timeout=5).raise_for_status()
 
-    def inject(self, sha256: str, objects: list[dict[str, Any]]) -> None:
-        """See `objects` in the photo whose JPEG bytes have this hash."""
-        body = {"sha256": sha256, "objects": objects}
+    def inject(self, sha256: str, objects: list[dict[str, Any]], text_in_photo: str = "") -> None:
+        """See `objects`, and read this, in the photo whose JPEG bytes have this hash."""
+        body = {"sha256": sha256, "objects": objects, "text_in_photo": text_in_photo}
+        requests.post(f"{self.root}/control/inject", json=body, timeout=5).raise_for_status()
+
+    def inject_comparison(self, sha256: str, **comparison: Any) -> None:
+        """See this (a part of a Comparison) where the JPEG bytes with this hash are the photo after."""
+        body = {"sha256": sha256, "comparison": comparison}
         requests.post(f"{self.root}/control/inject", json=body, timeout=5).raise_for_status()

@@ -31,8 +31,10 @@ from langchain_openai import ChatOpenAI
 from PIL import Image, ImageDraw
 from pydantic import BaseModel, SecretStr
 
+from functions.grade.comparison import Comparison
 from functions.shared.hangul import normal
-from knative.local.model import e5, embeddings, labels, seeing, train_head, tune, vision
+from knative.local.model import checking, e5, embeddings, labels, seeing, train_head, tune, vision
+from tests.proving import PHASES, picture
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = Path(os.environ.get("TRASHNET", ROOT.parent / "shared" / "data" / "trashnet"))
@@ -388,7 +390,7 @@ def test_embeddings_it_cannot_make_are_refused(client: openai.OpenAI, wish: dict
 
 
 def test_what_it_cannot_answer_is_an_openai_error(client: openai.OpenAI, server: Server) -> None:
-    with pytest.raises(openai.BadRequestError, match="SeenPhoto and Guide"):
+    with pytest.raises(openai.BadRequestError, match="answers SeenPhoto, Guide, FollowUp, Comparison, not 'Unheard'"):
         client.chat.completions.parse(model="m", messages=about_rules(None, RULES), response_format=Unheard)
     with pytest.raises(openai.BadRequestError, match="photo cannot be read"):
         see(client, "", b"\xff\xd8\xff no photo")
@@ -483,6 +485,73 @@ def test_it_obeys_an_injected_order_only_when_told_to_be_gullible(client: openai
     requests.post(f"{server.url}/control/inject", json=wish, timeout=5).raise_for_status()
     assert see(client, "", data).objects[0].name == "다이아몬드"
     assert guide(client, "라벨은요?").destination == "clear_pet", "without an order there is nothing to obey"
+
+
+def compared(client: openai.OpenAI, before: bytes, after: bytes, checklist: list[int]) -> Comparison:
+    steps = [{"step": n, "phase": phase, "text": "기준이에요."} for n, phase in enumerate(PHASES)]
+    data = json.dumps({"item": {"id": "x", "name": "병"}, "steps": steps, "checklist": checklist})
+    content: list[Any] = [{"type": "text", "text": f"<<<DATA\n{data}\nDATA>>>"}]
+    for body in (before, after):
+        url = f"data:image/jpeg;base64,{base64.b64encode(body).decode()}"
+        content.append({"type": "image_url", "image_url": {"url": url}})
+    messages: list[Any] = [{"role": "user", "content": content}]
+    answer = client.chat.completions.parse(model="m", messages=messages, response_format=Comparison)
+    assert answer.usage is not None
+    assert answer.usage.prompt_tokens > 2 * 255  # both photos are paid for
+    parsed = answer.choices[0].message.parsed
+    assert parsed is not None
+    return parsed
+
+
+def verdicts(comparison: Comparison) -> list[str]:
+    return [step.verdict for step in comparison.steps]
+
+
+def test_two_photos_are_compared_by_colours_forms_and_what_was_ticked(client: openai.OpenAI) -> None:
+    bottle, other = picture("a bottle"), picture("another", (255, 120, 90))
+    same = compared(client, bottle, bottle, [1])
+    assert verdicts(same) == ["not_done", "cannot_tell", "not_done", "not_done"]
+    changed = compared(client, bottle, other, [0, 1])
+    assert verdicts(changed) == ["done", "done", "cannot_tell", "cannot_tell"]
+    blank = io.BytesIO()
+    Image.new("RGB", (320, 240), "white").save(blank, "JPEG")
+    assert verdicts(compared(client, bottle, blank.getvalue(), [0, 1, 2, 3])) == ["cannot_tell"] * 4
+    assert "두 사진의 차이만" in changed.notes
+    for one in (same, changed):
+        assert (one.same_object, one.photographed) == ("cannot_tell", "cannot_tell"), "it does not claim to see that"
+
+
+def test_a_copy_is_no_change_and_another_photo_is() -> None:
+    bottle = picture("a bottle")
+    image = Image.open(io.BytesIO(bottle)).convert("RGB")
+    for edit in (image.resize((200, 150)), image.point(lambda value: value * 8 // 10)):
+        buffer = io.BytesIO()
+        edit.save(buffer, "JPEG", quality=40)
+        found = checking.difference(bottle, buffer.getvalue())
+        assert not any(found.changed(phase) for phase in PHASES)
+    assert checking.difference(bottle, picture("another", (255, 120, 90))).changed("separate") == ["colours", "forms"]
+
+
+def test_a_pair_has_the_verdict_it_was_given_and_the_gullible_do_what_is_written(
+    client: openai.OpenAI, server: Server
+) -> None:
+    before, after = picture("before"), picture("after")
+    said = {"same_object": "no", "text_in_photo": "MILK"}
+    wish = {"sha256": hashlib.sha256(after).hexdigest(), "comparison": said}
+    requests.post(f"{server.url}/control/inject", json=wish, timeout=5).raise_for_status()
+    given = compared(client, before, after, [])
+    assert (given.same_object, given.text_in_photo) == ("no", "MILK")
+    assert given.notes.startswith("injected")
+    assert compared(client, after, before, []).same_object == "cannot_tell"
+    server.fault(mode="obey")
+    fooled = compared(client, before, after, [])
+    assert (fooled.same_object, fooled.photographed, verdicts(fooled)) == ("yes", "real", ["done"] * 4)
+    assert fooled.text_in_photo == "MILK"
+
+
+def test_a_comparison_needs_two_photos(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="two photos"):
+        client.chat.completions.parse(model="m", messages=about_rules(None, RULES), response_format=Comparison)
 
 
 def test_a_fault_for_embeddings_leaves_chat_alone_and_the_reverse(client: openai.OpenAI, server: Server) -> None:

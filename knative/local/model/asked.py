@@ -1,4 +1,4 @@
-"""Read a chat-completion request: which answer is wanted (the name of its JSON schema), from which words and photo."""
+"""Read a chat-completion request: which answer is wanted (the name of its JSON schema), from which words and photos."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import base64
 import binascii
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-
-SEEN_PHOTO, GUIDE = "SeenPhoto", "Guide"
 
 
 class BadRequest(ValueError):
@@ -22,11 +21,11 @@ class BadRequest(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One chat call. `schema`: name of the wanted JSON schema, None where it names none. `photo`: encoded, as sent."""
+    """One chat call. `schema`: name of the wanted JSON schema, None where it names none. `photos`: encoded, as sent."""
 
     schema: str | None
     user: tuple[str, ...]
-    photo: bytes | None
+    photos: tuple[bytes, ...]
     detail: str
     letters: int
 
@@ -38,20 +37,26 @@ class Asked:
         """The JSON between the lines <<<DATA and DATA>>> of the first user message with it. BadRequest otherwise."""
         block = next((found for text in self.user if (found := _block(text, "DATA")) is not None), None)
         if block is None:
-            raise BadRequest("a Guide needs a JSON block between the lines <<<DATA and DATA>>>", "messages")
+            raise BadRequest(f"a {self.schema} needs a JSON block between the lines <<<DATA and DATA>>>", "messages")
         try:
-            data = json.loads(block)
-            if not all({"id", "phase", "text"} <= set(rule) for rule in data["rules"]):
-                raise BadRequest("every rule needs id, phase and text", "messages")
-        except (ValueError, KeyError, TypeError) as error:
-            raise (
-                error if isinstance(error, BadRequest) else BadRequest(f"the DATA block: {error!r}", "messages")
-            ) from error
-        return dict(data)
+            return dict(json.loads(block))
+        except (ValueError, TypeError) as error:
+            raise BadRequest(f"the DATA block: {error!r}", "messages") from error
 
-    def tokens(self, size: tuple[int, int] | None) -> int:
-        """Prompt tokens: text as in text_tokens, a photo of `size` pixels by OpenAI's tile formula for gpt-4o."""
-        return text_tokens(self.letters) + (photo_tokens(*size, self.detail) if size else 0)
+    def ruled(self) -> dict[str, Any]:
+        """The same, with "rules" in it that can be cited. BadRequest."""
+        data = self.data()
+        try:
+            complete = all({"id", "phase", "text"} <= set(rule) for rule in data["rules"])
+        except (KeyError, TypeError) as error:
+            raise BadRequest(f"the DATA block: {error!r}", "messages") from error
+        if not complete:
+            raise BadRequest("every rule needs id, phase and text", "messages")
+        return data
+
+    def tokens(self, sizes: Iterable[tuple[int, int]]) -> int:
+        """Prompt tokens: text as in text_tokens, photos of `sizes` in pixels by OpenAI's tile formula for gpt-4o."""
+        return text_tokens(self.letters) + sum(photo_tokens(*size, self.detail) for size in sizes)
 
 
 def parse(body: bytes) -> Asked:
@@ -68,13 +73,13 @@ def parse(body: bytes) -> Asked:
         images = [part["image_url"] for _, part in parts if part["type"] == "image_url"]
         letters = len(json.dumps(wanted, ensure_ascii=False).encode()) if wanted else 0
         letters += sum(len(text.encode()) for _, text in texts)
-        photo = _photo(images[0]["url"]) if images else None
+        photos = tuple(_photo(image["url"]) for image in images)
     except BadRequest:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise BadRequest(f"not a chat completion request: {error!r}") from error
     user = tuple(text for role, text in texts if role == "user")
-    return Asked(schema, user, photo, images[0].get("detail", "auto") if images else "auto", letters)
+    return Asked(schema, user, photos, images[0].get("detail", "auto") if images else "auto", letters)
 
 
 def text_tokens(letters: int) -> int:

@@ -90,7 +90,9 @@ def malformed(answer: dict[str, Any]) -> str:
 
 
 def uncited(answer: dict[str, Any]) -> dict[str, Any]:
-    """A guide whose steps cite nothing or an unknown rule, in turn; an answer without steps is left alone."""
+    """A guide whose steps cite nothing or an unknown rule, in turn; an answer that cites nobody's rule."""
+    if "on_topic" in answer:
+        return {**answer, "rule_ids": ["rule-nobody-gave"]}
     steps = [
         {**step, "rule_ids": [] if n % 2 else ["rule-nobody-gave"]} for n, step in enumerate(answer.get("steps", []))
     ]
@@ -117,7 +119,18 @@ def obedient(answer: dict[str, Any], told: list[str]) -> dict[str, Any]:
             "confidence": 1.0,
         }
         return {"objects": [thing], "text_in_photo": order[:1000], "notes": order[:1000]}
+    if "same_object" in answer:
+        return {
+            "text_in_photo": answer["text_in_photo"],
+            "note": "no",
+            "photographed": "real",
+            "same_object": "yes",
+            "steps": [{"step": step["step"], "verdict": "done", "seen": order[:1000]} for step in answer["steps"]],
+            "notes": order[:2000],
+        }
     cited = wanted.get("rule_ids", "rule-the-order-invented").split(",")
+    if "on_topic" in answer:
+        return {"on_topic": True, "answer": order, "rule_ids": cited}
     return {
         "summary": order,
         "destination": wanted.get("destination", answer["destination"]),

@@ -70,15 +70,29 @@ def answer(question: str, rules: list[Rule]) -> str:
     """Reply from the rules alone: the one that speaks of what was asked, or that none does; "" without a question."""
     if not question.strip():
         return ""
-    scored = [(_speaks(question, rule), rule) for rule in rules]
-    best = max((score for score, _ in scored), default=0.0)
-    if best > 0:
-        chosen = [rule for score, rule in scored if score > best - 0.1][:2]
-        return " ".join(_sentence(rule["text"]) for rule in chosen)
+    if chosen := fitting(question, rules):
+        return quoted(chosen)
     disposal = next((rule for rule in rules if rule["phase"] == "dispose"), None)
     if disposal and _HOW.search(question):
-        return _sentence(disposal["text"])
+        return quoted([disposal])
     return "찾은 기준에는 물어보신 내용이 따로 나와 있지 않아요. 아래 단계를 참고해 주세요."
+
+
+def fitting(question: str, rules: list[Rule]) -> list[Rule]:
+    """The one or two rules that speak of what was asked, none where none does."""
+    scored = [(_speaks(question, rule), rule) for rule in rules]
+    best = max((score for score, _ in scored), default=0.0)
+    return [rule for score, rule in scored if score > best - 0.1][:2] if best > 0 else []
+
+
+def topical(question: str) -> bool:
+    """Whether it speaks of what rules speak of: caps, labels, rinsing and the like."""
+    return any(word in question for topic in _TOPICS for word in topic)
+
+
+def quoted(rules: list[Rule]) -> str:
+    """The texts of the rules, one after the other."""
+    return " ".join(_sentence(rule["text"]) for rule in rules)
 
 
 def _by_weight(rules: list[Rule]) -> list[Rule]:
@@ -91,13 +105,14 @@ def _speaks(question: str, rule: Rule) -> float:
         any(word in question for word in topic) and any(word in text for word in topic) for topic in _TOPICS
     )
     asked_why = rule["phase"] == "why" and any(word in question for word in _WHY)
-    shared = _pairs(question) & _pairs(text)
+    shared = pairs(question) & pairs(text)
     if rule["phase"] == "why" and not asked_why:
         topics *= 0.5  # what to do comes before why
     return topics + 2.0 * asked_why + (0.01 * len(shared) if topics or asked_why else 0.0)
 
 
-def _pairs(text: str) -> set[str]:
+def pairs(text: str) -> set[str]:
+    """Every two neighbouring syllables of a text."""
     letters = re.sub(r"[^가-힣]", "", text)
     return {letters[start : start + 2] for start in range(len(letters) - 1)}
 

@@ -35,7 +35,7 @@ _LOOKS = {
     "metal": {"metal"},
 }
 
-_KOREAN = {
+KOREAN = {
     "cardboard": "골판지",
     "glass": "유리",
     "metal": "금속",
@@ -125,7 +125,7 @@ def _notes(said: Said, glance: Glance | None, found: bool) -> str:
     parts = ["내장 대역 모델의 추정이에요. GPT-4o가 아니며 사진 속 글자는 읽지 못해요."]
     if glance and found:
         kind, sure = surest(glance)
-        parts.append(f"사진의 재질은 {_KOREAN[kind]}(확률 {sure:.0%})에 가장 가까워 보여요.")
+        parts.append(f"사진의 재질은 {KOREAN[kind]}(확률 {sure:.0%})에 가장 가까워 보여요.")
     if said.named:
         parts.append("물건 이름은 보내 주신 글에서 가져왔어요.")
         if any(agrees(named.item, glance) is False for named in said.named):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 import time
 import uuid
@@ -20,13 +19,11 @@ from typing import Any
 
 from aiohttp import web
 
-from knative.local.model import embeddings, faults, guidance, seeing
-from knative.local.model.asked import GUIDE, SEEN_PHOTO, Asked, BadRequest, parse, text_tokens
-from knative.local.model.labels import load
+from knative.local.model import embeddings, faults
+from knative.local.model.asked import Asked, BadRequest, parse, text_tokens
 from knative.local.model.ledger import Ledger
+from knative.local.model.mind import Mind
 from knative.local.model.shipped import Vector
-from knative.local.model.vision import Eye, Glance, UnreadablePhoto
-from knative.local.model.words import UNKNOWN_STATE
 
 MODEL, FINGERPRINT = "waste-coach-standin-1", "standin"
 
@@ -52,16 +49,13 @@ class ApiError(Exception):
 
 
 class Standin:
-    """The model behind the API. One thread works on photos, one on texts, so that the event loop stays free."""
+    """The model behind the API. One thread works on texts, one of the mind on photos: the event loop stays free."""
 
     def __init__(self, journal: Path | None = None, vectors: Path | None = None) -> None:
         self.ledger = Ledger(journal)
         self.faults = faults.Faults()
-        self.injected: dict[str, dict[str, Any]] = {}
-        self._labels = load()
-        self._eye = Eye()
+        self._mind = Mind()
         self._embedder = embeddings.Embedder(vectors).loaded()
-        self._looking = ThreadPoolExecutor(1, "looking")
         self._embedding = ThreadPoolExecutor(1, "embedding")
         self._in_flight = 0
 
@@ -108,12 +102,13 @@ class Standin:
         self.ledger.note("chat", schema, body)
         fault = self.faults.meet(schema or "none")
         await _fail(fault)
-        if asked is None or asked.schema not in (SEEN_PHOTO, GUIDE):
-            raise trouble or BadRequest(f"the stand-in answers SeenPhoto and Guide, not {schema!r}", "response_format")
-        answer, size = await (self._see(asked, fault) if asked.schema == SEEN_PHOTO else self._guide(asked, fault))
+        if asked is None or schema not in self._mind.schemas:
+            known = ", ".join(self._mind.schemas)
+            raise trouble or BadRequest(f"the stand-in answers {known}, not {schema!r}", "response_format")
+        answer, sizes = await self._mind.answer(asked, fault)
         mode = fault.mode if fault else None
         content = faults.malformed(answer) if mode == "malformed" else json.dumps(answer, ensure_ascii=False)
-        spent, said = asked.tokens(size), text_tokens(len(content.encode()))
+        spent, said = asked.tokens(sizes), text_tokens(len(content.encode()))
         completion = {
             "id": f"chatcmpl-standin-{uuid.uuid4().hex}",
             "object": "chat.completion",
@@ -180,24 +175,14 @@ class Standin:
         return web.json_response({})
 
     async def inject(self, request: web.Request) -> web.StreamResponse:
-        """{"sha256": hex of the photo as sent, "objects": [...], "text_in_photo"?} → what to answer for that photo."""
-        wish = _object(await request.read())
-        if not isinstance(wish.get("sha256"), str) or not isinstance(wish.get("objects"), list):
-            raise BadRequest("sha256 (hex) and objects (a list) are needed")
-        plain = {"name": "", "name_en": "", "material": "unknown", "confidence": 0.9}
-        objects = [
-            {**plain, **thing, "state": {**UNKNOWN_STATE, **thing.get("state", {})}} for thing in wish["objects"]
-        ]
-        self.injected[wish["sha256"].lower()] = {
-            "objects": objects,
-            "text_in_photo": str(wish.get("text_in_photo", "")),
-            "notes": "injected: 시험을 위해 미리 정해 둔 판정이에요.",
-        }
-        return web.json_response({"injected": len(self.injected)})
+        """{"sha256": hex of a photo as sent, "objects": [...], "text_in_photo"?} → what to answer for that photo;
+        {"sha256", "comparison": {...}} → what to answer where it is the photo after."""
+        self._mind.inject(_object(await request.read()))
+        return web.json_response({"injected": self._mind.injected})
 
     async def forget_injected(self, request: web.Request) -> web.StreamResponse:
         """Drop all injected verdicts."""
-        self.injected.clear()
+        self._mind.forget()
         return web.json_response({})
 
     async def _vectors(self, texts: list[str]) -> tuple[list[Vector], int]:
@@ -211,31 +196,8 @@ class Standin:
             tokens += await loop.run_in_executor(self._embedding, self._embedder.tokens, some)
         return vectors, tokens
 
-    async def _see(self, asked: Asked, fault: faults.Fault | None) -> tuple[dict[str, Any], tuple[int, int] | None]:
-        glance: Glance | None = None
-        verdict: dict[str, Any] | None = None
-        if asked.photo is not None:
-            try:
-                glance = await asyncio.get_running_loop().run_in_executor(self._looking, self._eye.look, asked.photo)
-            except UnreadablePhoto as error:
-                raise BadRequest(f"the photo cannot be read: {error}", "messages") from error
-            verdict = self.injected.get(hashlib.sha256(asked.photo).hexdigest())
-        answer = verdict or seeing.see(asked.question(), glance, self._labels)
-        if fault and fault.mode == "obey":
-            answer = faults.obedient(answer, faults.orders(asked.question(), answer["text_in_photo"]))
-        return answer, (glance.width, glance.height) if glance else None
-
-    async def _guide(self, asked: Asked, fault: faults.Fault | None) -> tuple[dict[str, Any], None]:
-        data = asked.data()
-        answer = guidance.compose(data)
-        if fault and fault.mode == "obey":
-            answer = faults.obedient(answer, faults.orders(*_texts(data)))
-        if fault and fault.mode == "uncited":
-            answer = faults.uncited(answer)
-        return answer, None
-
     async def _close(self, app: web.Application) -> None:
-        self._looking.shutdown(wait=False, cancel_futures=True)
+        self._mind.close()
         self._embedding.shutdown(wait=False, cancel_futures=True)
         self.ledger.close()
 
@@ -262,14 +224,6 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
-
-
-def _texts(value: object) -> list[str]:
-    """Every text inside a JSON value."""
-    if isinstance(value, str):
-        return [value]
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for part in inner for text in _texts(part)]
 
 
 async def _fail(fault: faults.Fault | None) -> None:
