@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -35,7 +35,8 @@ _HANGUL = re.compile(r"[가-힣]")
 _WORD = re.compile(r"[가-힣]+")
 #: Words of another script and numbers: nothing to paraphrase, so the rules have them or they are invented.
 _FOREIGN = re.compile(r"[^\W\d_가-힣]+|\d+")
-_NEGATION = re.compile(r"말고|말아|마세요|마십시오|않|금지|안\s?[돼되된됩]")
+#: What makes a sentence forbid or deny.
+NEGATION = re.compile(r"말고|말아|마세요|마십시오|않|금지|안\s?[돼되된됩]")
 #: Endings of a word, which say nothing of what it is about, where at least two syllables stand before them.
 _ENDING = re.compile(
     r"(?<=..)(?:(?:으로|에서|까지|부터|에는|에도|하고|해서|해요|하세요|합니다|어요|아요|고요)|[은는이가을를에의도와과로요고])$"
@@ -145,13 +146,13 @@ def problems(guide: Guide, brief: Brief) -> list[str]:
     for place, part in cited:
         if not part.rule_ids or set(part.rule_ids) - brief.ids:
             found.append(f"{place}: rule_ids는 주어진 기준의 id여야 하고 하나 이상 있어야 합니다")
-        elif not _rests(part, brief):
+        elif not rests(part.text, part.rule_ids, brief):
             found.append(f"{place}: 인용한 기준에 없는 내용입니다")
     texts = [("summary", guide.summary), ("answer", guide.answer), *((place, part.text) for place, part in cited)]
-    return found + [f"{place}: {fault}" for place, text in texts for fault in _unfit(text, brief)]
+    return found + [f"{place}: {fault}" for place, text in texts for fault in unfit(text, brief)]
 
 
-def _unfit(text: str, brief: Brief) -> list[str]:
+def unfit(text: str, brief: Brief) -> list[str]:
     """Languages, addresses and places that a guide has no business with."""
     found = []
     if text and not _HANGUL.search(text):
@@ -181,7 +182,7 @@ def mended(guide: Guide, brief: Brief) -> Guide:
 def _refused(part: Cited, brief: Brief) -> bool:
     """Whether a part that cites real rules says something else than they do."""
     cites = bool(part.rule_ids) and set(part.rule_ids) <= brief.ids
-    return cites and (not _rests(part, brief) or bool(_unfit(part.text, brief)))
+    return cites and (not rests(part.text, part.rule_ids, brief) or bool(unfit(part.text, brief)))
 
 
 def _ruled(part: Cited, brief: Brief, of_phase: list[dict[str, Any]]) -> dict[str, Any]:
@@ -194,22 +195,22 @@ def _once(parts: Sequence[T]) -> list[T]:
     return [part for n, part in enumerate(parts) if part not in parts[:n]]
 
 
-def _rests(part: Cited, brief: Brief) -> bool:
-    """Whether a part says what the rules it cites say, as far as letters show it."""
-    cited = [rule for rule in brief.rules if rule["id"] in part.rule_ids]
+def rests(text: str, rule_ids: Collection[str], brief: Brief) -> bool:
+    """Whether `text` says what the rules it cites say, as far as letters show it."""
+    cited = [rule for rule in brief.rules if rule["id"] in rule_ids]
     texts = [rule["text"][:300] for rule in cited]
-    if part.text in texts:
+    if text in texts:
         return True
-    forbids = [bool(_NEGATION.search(text)) for text in texts]
-    if _NEGATION.search(part.text):
+    forbids = [bool(NEGATION.search(told)) for told in texts]
+    if NEGATION.search(text):
         if not any(forbids):
             return False
     elif all(forbids) and all(rule["phase"] == "dont" for rule in cited):
         return False  # what must not be done, told as a thing to do
     said = "".join(_HANGUL.findall(f"{brief.words} {brief.item}"))
-    if any(place not in said for place in set(_PLACE.findall(part.text)) - _TIMES):
+    if any(place not in said for place in set(_PLACE.findall(text)) - _TIMES):
         return False
-    return grounded(part.text, texts, brief.item)
+    return grounded(text, texts, brief.item)
 
 
 def settled(guide: Guide, brief: Brief) -> Guide:
@@ -255,15 +256,21 @@ def grounded(text: str, ground: Iterable[str], item: str) -> bool:
     told = "\n".join(ground)
     if _foreign(text) - _foreign(f"{told}\n{item}"):
         return False
-    pairs = {pair for word in _WORD.findall(text) for pair in _pairs(_ENDING.sub("", word))} - _pairs(item) - _COMMON
-    return bool(pairs) and len(pairs & _pairs(told)) / len(pairs) >= GROUNDED
+    said = content(text, item)
+    return bool(said) and len(said & pairs(told)) / len(said) >= GROUNDED
+
+
+def content(text: str, item: str) -> set[str]:
+    """What `text` is about, as pairs of syllables: without endings, the `item`'s name and what is said of any waste."""
+    return {pair for word in _WORD.findall(text) for pair in pairs(_ENDING.sub("", word))} - pairs(item) - _COMMON
 
 
 def _foreign(text: str) -> set[str]:
     return set(_FOREIGN.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
-def _pairs(text: str) -> set[str]:
+def pairs(text: str) -> set[str]:
+    """Every two neighbouring syllables: how two texts are compared."""
     syllables = "".join(_HANGUL.findall(text))
     return {syllables[n : n + 2] for n in range(len(syllables) - 1)}
 

@@ -1,6 +1,7 @@
 """Rules → a guide a citizen can follow, in the four phases, every step with its rule.
 
-The same guide is written once an hour (Redis, exact key); how one is written: writing.py.
+The same guide is written once an hour (Redis, exact key); how one is written: writing.py. Further questions about a
+guide: thread.py.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from psycopg.types.json import Jsonb
 
 from functions.generate.guide import PROMPT_VERSION, Brief, Guide, parse, problems
 from functions.generate.settings import Settings
+from functions.generate.thread import respond
 from functions.generate.writing import Task, Written, write
 from functions.shared import cache, lifecycle, naming
 from functions.shared.cache import Cache
 from functions.shared.conditions import State
 from functions.shared.config import load
 from functions.shared.destinations import DESTINATIONS
-from functions.shared.events import Event, GuidanceGenerated, RulesRetrieved
+from functions.shared.events import Event, GuidanceGenerated, QuestionAsked, RulesRetrieved
 from functions.shared.function import Done
 from functions.shared.lifecycle import Superseded
 from functions.shared.postgres import Database, Tx
@@ -71,7 +73,14 @@ class Deps:
         self.cache.close()
 
 
-def handle(event: Event[RulesRetrieved], deps: Deps) -> Done:
+def handle(event: Event[Any], deps: Deps) -> Done:
+    """Rules were retrieved: a guide. A further question was asked: its answer."""
+    if isinstance(event.data, QuestionAsked):
+        return respond(event, deps.db, lambda: deps.writer)
+    return _guide(event, deps)
+
+
+def _guide(event: Event[RulesRetrieved], deps: Deps) -> Done:
     """`guidance.v1.generated`; the analysis is completed. ModelDown while the model does not answer."""
     round_ = event.data.round
     analysis = _analysis(event, deps.db)
@@ -83,17 +92,11 @@ def handle(event: Event[RulesRetrieved], deps: Deps) -> Done:
 
     def save(tx: Tx) -> None:
         lifecycle.advance(tx, event.subject, frm={"retrieved"}, to="completed", round=round_, outcome="guide")
+        content, made_by = Jsonb(written.guide.model_dump()), Jsonb(written.made_by)
         tx.execute(
             """INSERT INTO guides (id, analysis_id, round, item_id, content, made_by)
                VALUES (%s, %s, %s, %s, %s, %s)""",
-            (
-                guide_id,
-                event.subject,
-                round_,
-                analysis["item_id"],
-                Jsonb(written.guide.model_dump()),
-                Jsonb(written.made_by),
-            ),
+            (guide_id, event.subject, round_, analysis["item_id"], content, made_by),
         )
 
     def remember() -> None:
