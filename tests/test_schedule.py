@@ -50,6 +50,27 @@ def test_what_it_says_is_an_event_of_the_catalogue() -> None:
     assert schedule.tick(ping("* * * * *"))[0]["id"] != attributes["id"]
 
 
+def test_what_may_have_been_slept_through_is_said_once_after_the_start() -> None:
+    """A night or a Monday may have passed; the minute of `recover` comes anyway. Nothing is said before the wait."""
+    for cron, early in (("10 3 * * *", 1), ("40 3 * * 1", 1), ("* * * * *", 0), ("0 * * * *", 0)):
+        waits: list[float] = []
+        sent: list[int] = []
+
+        async def send(attributes: dict[str, str], data: bytes) -> bool:
+            sent.append(len(waits))  # noqa: B023
+            return True
+
+        async def sleep(seconds: float) -> None:
+            waits.append(seconds)  # noqa: B023
+            if len(waits) > early + 1:  # noqa: B023
+                raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(schedule.run(ping(cron), send, sleep))
+        assert sent == list(range(1, early + 2)), cron
+        assert (waits[0] == schedule.AFTER_START) == bool(early)
+
+
 def test_a_tick_is_tried_again_and_then_lost() -> None:
     """The waits of a PingSource; the next tick comes all the same, as a new event."""
     waits: list[float] = []

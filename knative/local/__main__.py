@@ -14,10 +14,13 @@ try:
 except ModuleNotFoundError as missing:
     sys.exit(f"The package {missing.name} is missing here: `make run` installs what it needs into .venv.")
 
-#: Commands that only need the running system's environment: name → what Python is given, and the last argument's name.
-TOOLS = {
+#: Commands that only need the running system's environment: name → what Python is given, and what the last argument is
+#: (None: there is none).
+TOOLS: dict[str, tuple[list[str], str | None]] = {
     "trace": (["-m", "knative.local.trace"], "an analysis id"),
     "replay": (["-m", "functions.recover", "replay"], "a dead letter's number or an analysis id"),
+    "recount": (["-m", "functions.aggregate", "recount"], None),
+    "report": (["-m", "functions.aggregate", "report"], None),
 }
 
 
@@ -32,10 +35,17 @@ def main() -> int:
     ask.add_argument("--photo", type=Path, help="JPEG, PNG, WebP or HEIC; the sample where none is given")
     ask.add_argument("--question")
     for name, (_, what) in TOOLS.items():
-        commands.add_parser(name).add_argument("what", help=what)
+        tool = commands.add_parser(name)
+        if what:
+            tool.add_argument("what", help=what)
+        if name == "report":
+            tool.add_argument("--days", default="30")
+            tool.add_argument("--json", action="store_true")
     for command in commands.choices.values():
         command.add_argument("--state", type=Path, default=Path(".local"))
     given = parser.parse_args()
+    if given.command == "report" and "DATABASE_URL" in os.environ:  # all it needs; nothing has to run here
+        return _tool(given, {})
     try:
         running = run.running(given.state)
         if given.command == "analyze":
@@ -44,10 +54,18 @@ def main() -> int:
     except (Refused, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    environment = os.environ | running["env"] | {"PYTHONPATH": str(manifests.ROOT)}
-    return subprocess.run(
-        [sys.executable, *TOOLS[given.command][0], given.what], env=environment, check=False
-    ).returncode
+    return _tool(given, running["env"])
+
+
+def _tool(given: argparse.Namespace, running: dict[str, str]) -> int:
+    """Run one of the TOOLS in the environment of what is `running`; its exit code."""
+    arguments, needed = TOOLS[given.command]
+    if needed:
+        arguments = [*arguments, given.what]
+    if given.command == "report":
+        arguments = [*arguments, "--days", given.days, *(["--json"] if given.json else [])]
+    environment = os.environ | running | {"PYTHONPATH": str(manifests.ROOT)}
+    return subprocess.run([sys.executable, *arguments], env=environment, check=False).returncode
 
 
 if __name__ == "__main__":
