@@ -5,21 +5,29 @@ The first tests need no browser: they read the page's files and what `web` answe
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import os
+import random
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from PIL import Image, ImageDraw, ImageFilter
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect, sync_playwright
 
+from functions.grade.likeness import COPY, Picture
 from functions.shared import messages
 from functions.web.routes import PAGE, create
 from functions.web.settings import Settings
+from knative.local.model.checking import difference
 from knative.local.packages import chromium
 from knative.local.sample import draw
 
@@ -36,6 +44,15 @@ BUILT = (
     "page.guide.chosen.",
     "page.failed",
     "page.expired",
+    "page.grade.high",
+    "page.grade.middle",
+    "page.grade.low",
+    "page.proof.stage.",
+    "page.stats.period.",
+    "page.stats.analyses",
+    "page.stats.accuracy",
+    "page.stats.score",
+    "page.stats.streak",
 )
 
 
@@ -106,6 +123,7 @@ def test_the_policy_allows_our_files_and_the_photo_store_only(web: FlaskClient) 
     assert rules["default-src"] == "'none'"
     assert rules["script-src"] == rules["style-src"] == "'self'"
     assert rules["connect-src"] == "'self' https://photos.example:9000"
+    assert rules["img-src"] == "'self' blob: https://photos.example:9000"
     assert "unsafe" not in policy
 
 
@@ -128,15 +146,21 @@ def test_the_catalogue_comes_in_one_language(web: FlaskClient) -> None:
 
 # --- in a browser ---------------------------------------------------------------------------------------------------
 
-#: Remembers, as it happens, when a stage is done and when the guide stands on the page.
+#: Remembers, as it happens, when a stage is done (of a proof: under way) and when the guide stands on the page.
 DIARY = """
 window.diary = [];
 const note = (entry) => { if (!window.diary.includes(entry)) window.diary.push(entry); };
 new MutationObserver(() => {
-  document.querySelectorAll(".stages .done").forEach((li) => note(li.dataset.stage));
+  document.querySelectorAll(".stages .done[data-stage]").forEach((li) => note(li.dataset.stage));
+  document.querySelectorAll(".current[data-proof-stage]").forEach((li) => note(`result.${li.dataset.proofStage}`));
   if (document.querySelector(".guide")) note("shown");
 }).observe(document, { subtree: true, childList: true, attributes: true });
 """
+
+
+ASK = """path => fetch(`/api/v1${path}`, {
+  headers: { Authorization: `Bearer ${localStorage.getItem("growbin.token")}`, "Accept-Language": "ko" },
+}).then((answer) => answer.json())"""
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +169,53 @@ def photo() -> Path:
     STATE.mkdir(parents=True, exist_ok=True)
     draw().save(STATE / "bottle.jpg", quality=90)
     return STATE / "bottle.jpg"
+
+
+def crushed(seed: str) -> Image.Image:
+    """The same bottle later, elsewhere: crushed, without its label, in a dark box on a tiled floor. No two seeds look
+    the same, for a picture can be used once only."""
+    chance = random.Random(seed)
+    scene = Image.new("RGB", (1200, 900), (96, 122, 104))
+    pen = ImageDraw.Draw(scene)
+    for x, y in itertools.product(range(-60, 1200, 150), range(-40, 900, 150)):
+        tile = tuple(value + chance.randint(-14, 14) for value in (126, 156, 132))
+        pen.rectangle([x, y, x + 142, y + 142], fill=tile)
+    pen.polygon([(330, 210), (1130, 260), (1080, 850), (250, 800)], fill=(74, 76, 84))
+    pen.polygon([(380, 260), (1070, 300), (1030, 790), (310, 750)], fill=(44, 46, 52))
+    left, top = chance.randint(500, 580), chance.randint(380, 440)
+    ridges = [(0, 60), (40, 20), (90, 48), (140, 8), (200, 42), (260, 14), (310, 50)]
+    lower = [(x, 150 - y + chance.randint(-12, 12)) for x, y in reversed(ridges)]
+    pen.polygon(
+        [(left + x, top + y) for x, y in ridges + lower], fill=(190, 208, 216), outline=(232, 240, 244), width=4
+    )
+    for (x0, y0), (x1, y1) in zip(ridges, reversed(lower), strict=True):
+        pen.line(
+            [(left + x0, top + y0), (left + x1 + chance.randint(-30, 30), top + y1)], fill=(140, 162, 174), width=5
+        )
+    pen.rounded_rectangle([left - 34, top + 58, left + 4, top + 96], 8, fill=(246, 248, 250))
+    return scene.filter(ImageFilter.GaussianBlur(1.2))
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    crushed(uuid.uuid4().hex).save(tmp_path / "result.jpg", quality=88)
+    return tmp_path / "result.jpg"
+
+
+def test_the_result_is_no_copy_of_the_photo() -> None:
+    """What the journey below rests on, whoever grades: other colours, other forms, and none made out of the other."""
+    before, after = (encoded(picture) for picture in (draw(), crushed("a")))
+    for turned in (0, 90, 180, 270):
+        assert Picture(before).likeness(Picture(encoded(crushed("a").rotate(turned, expand=True)))) < COPY - 0.1
+    found = difference(before, after)
+    assert all(found.changed(phase) for phase in ("prepare", "wash", "separate", "dispose"))
+    assert encoded(crushed("b")) != after
+
+
+def encoded(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +259,20 @@ class Visitor:
         if self.page.locator(".question").count():
             self.page.locator(".question .option").first.click()
         expect(self.page.locator(".guide")).to_be_visible(timeout=60_000)
+
+    def show_result(self, photo: Path, left_out: str = "wash") -> None:
+        """Tick every step of the guide but those of one phase, and send the photo of the result."""
+        form = self.page.locator(".result-form")
+        for step in form.locator(".check").all():
+            left = step.locator("small").inner_text() == t(f"phase.{left_out}")
+            step.get_by_role("checkbox").set_checked(not left)
+        self.page.set_input_files("#after-pick", photo)
+        expect(form.locator(".preview img")).to_be_visible()
+        form.get_by_role("button", name=t("page.proof.send")).click()
+
+    def asked(self, path: str) -> Any:
+        """What the API answers this visitor."""
+        return self.page.evaluate(ASK, path)
 
     def shoot(self, name: str) -> None:
         """Keep a picture of the page, and check that nothing sticks out to the side."""
@@ -341,6 +426,412 @@ def test_a_correction_that_fails_keeps_the_guide(visit: Any, photo: Path, status
         expect(page.locator(".guide .destination")).to_be_visible()
 
 
+def box(place: Locator) -> dict[str, float]:
+    """Where it is drawn: x, y, width, height in pixels."""
+    found = place.bounding_box()
+    assert found
+    return {side: found[side] for side in ("x", "y", "width", "height")}
+
+
+def shape(place: Locator) -> dict[str, float]:
+    """The same of a shape within its drawing, without the line round it."""
+    found: dict[str, float] = place.evaluate("e => (({x, y, width, height}) => ({x, y, width, height}))(e.getBBox())")
+    return found
+
+
+def test_from_guide_to_grade_to_lesson(visit: Any, photo: Path, result: Path) -> None:
+    with visit() as visitor:
+        page: Page = visitor.page
+        visitor.choose(photo, "투명 페트병이에요.")
+        visitor.agree()
+        visitor.guide()
+        address = page.url
+        analysis = f"/waste/analyses/{address.rpartition('/')[2]}"
+        guide = visitor.asked(analysis)["guide"]
+        expect(page.locator(".check")).to_have_count(len(guide["steps"]))
+        visitor.shoot("10-checklist")
+
+        visitor.show_result(photo)  # the very same picture
+        refused = page.locator(".proof.refused")
+        expect(refused.locator(".note").first).to_have_text(t("proof.same_photo"), timeout=60_000)
+        expect(refused.locator("h2")).to_be_focused()
+        expect(page.locator(".result-form")).to_be_hidden()
+        visitor.shoot("11-refused")
+        page.get_by_role("button", name=t("page.proof.again")).click()
+        expect(page.get_by_role("checkbox").first).to_be_checked()  # as ticked before
+
+        visitor.show_result(result)
+        graded = page.locator(".verify > div > .proof:not(.refused)")
+        expect(graded).to_be_visible(timeout=60_000)
+        expect(graded.locator("h2")).to_be_focused()
+        diary = page.evaluate("window.diary")
+        assert {"result.photo", "result.compare"} <= set(diary), "followed live"
+        proof = visitor.asked(analysis)["proofs"][-1]
+        assert proof["grade"]["code"] in ("middle", "low")
+        expect(graded.locator(".badge")).to_contain_text(proof["grade"]["name"])
+        expect(graded.locator(".verdict strong")).to_have_text(t("page.grade.score", score=proof["score"]))
+        expect(graded.get_by_text(t("page.grade.standin"))).to_be_visible()
+        drawn = graded.locator(".verdicts > li")
+        assert [li.get_attribute("data-verdict") for li in drawn.all()] == [step["verdict"] for step in proof["steps"]]
+        assert {step["phase"] for step in proof["steps"] if step["verdict"] == "not_done"} == {"wash"}
+        expect(drawn.first).to_contain_text(t("page.proof.ticked"))
+        expect(graded.locator(".summary")).to_have_text(proof["feedback"]["summary"])
+        for picture in graded.locator(".pair img").all():
+            expect(picture).to_have_js_property("complete", True)
+            assert picture.evaluate("image => image.naturalWidth") > 100
+        pair = [box(frame) for frame in graded.locator(".frame").all()]
+        assert len(pair) == 2
+        assert pair[0]["y"] == pair[1]["y"], "side by side"
+        assert pair[0]["x"] + pair[0]["width"] <= pair[1]["x"]
+        visitor.shoot("12-graded")
+        assert page.evaluate(CONTRAST) == []
+        assert page.evaluate(CONTROLS) == []
+
+        page.get_by_text(t("page.dispute"), exact=True).click()
+        page.get_by_label(t("page.dispute.reason")).fill("라벨은 이미 뗐어요.")
+        page.get_by_role("button", name=t("page.dispute.send")).click()
+        expect(page.locator("section.dispute")).to_contain_text("라벨은 이미 뗐어요.")
+        expect(page.locator("section.dispute h2")).to_be_focused()
+        earlier = page.locator(".attempts")
+        expect(earlier.locator("img")).to_have_count(0)
+        page.get_by_text(t("page.proof.earlier", n=1)).click()
+        earlier.get_by_text(t("page.proof.attempt", n=1)).click()
+        expect(earlier.locator(".proof.refused .note").first).to_have_text(t("proof.same_photo"))
+        expect(earlier.locator(".pair img").first).to_be_visible()
+
+        page.locator(".lesson-link a").click()
+        lesson = page.locator(".lesson")
+        expect(lesson).to_have_count(1)
+        expect(lesson.locator("h2")).to_be_focused()
+        (told,) = visitor.asked("/users/me/lessons")["lessons"]
+        expect(lesson.locator("h2")).to_have_text(told["item"]["name"])
+        expect(lesson.locator(".told").first).to_contain_text(told["rule"]["text"])
+        washing = t("page.lessons.missed.step", name=t("phase.wash"), n=1)
+        expect(lesson.locator("strong").first).to_have_text(washing)
+        lesson.locator(".cite").first.click()
+        expect(page.locator("dialog .rule-text")).to_contain_text(told["rule"]["text"])  # with its condition
+        page.keyboard.press("Escape")
+
+        page.get_by_text(t("page.quiz"), exact=True).click()
+        questions = lesson.locator("fieldset")
+        expect(questions).to_have_count(3)
+        for question in questions.all():
+            question.locator(".choice").first.click()
+        page.get_by_role("button", name=t("page.quiz.send")).click()
+        expect(lesson.locator(".sum")).to_be_focused()
+        right = lesson.locator("p.said.right").count()
+        assert right + lesson.locator("p.said.wrong").count() == 3
+        expect(lesson.locator(".sum")).to_have_text(t("page.quiz.sum", of=3, right=right))
+        for question in questions.all():
+            expect(question.locator(".choice.right")).to_have_count(1)
+        visitor.shoot("13-lesson")
+        page.reload()
+        page.get_by_text(t("page.quiz"), exact=True).click()
+        expect(lesson.get_by_text(t("page.quiz.taken", times=1, best=right, of=3))).to_be_visible()
+
+        page.get_by_role("link", name=t("page.nav.stats")).click()
+        bar = page.locator(".columns .bar")
+        expect(bar).to_have_count(1)
+        assert (bar.get_attribute("data-grade"), bar.get_attribute("data-value")) == (proof["grade"]["code"], "1")
+        grid = [shape(line)["y"] for line in page.locator(".grid").all()]
+        assert shape(bar)["height"] == pytest.approx(max(grid) - min(grid), abs=0.1), "one of one: as high as the plot"
+        width = box(page.locator(".columns"))["width"]
+        assert shape(bar)["x"] > width - width * 0.91 / 30, "today is the last of thirty days"
+        expect(page.locator("[data-tile=analyses] dd")).to_have_text("1")
+        expect(page.locator("[data-tile=accuracy] dd").first).to_have_text("0%")
+        expect(page.locator("[data-tile=score] dd")).to_have_text(str(proof["score"]))
+        missed = page.locator("section", has=page.get_by_role("heading", name=t("page.stats.steps"))).locator(
+            ".bars li"
+        )
+        expect(missed).to_have_count(1)
+        expect(missed.locator("span")).to_have_text(t("phase.wash"))
+        visitor.shoot("14-stats")
+
+        page.get_by_role("link", name=t("page.nav.history")).click()
+        expect(page.locator(".history .badge")).to_contain_text(proof["grade"]["name"])
+        page.locator(".history a").click()
+        page.get_by_role("button", name=t("page.grade.look")).click()
+        expect(graded.locator("h2")).to_be_focused()
+        expect(graded.locator("h2")).to_be_in_viewport()
+        assert visitor.complaints == []
+
+
+def test_a_result_is_followed_without_a_websocket_and_after_a_reload(visit: Any, photo: Path, result: Path) -> None:
+    with visit(deaf=True) as visitor:
+        visitor.choose(photo, "투명 페트병이에요.")
+        visitor.agree()
+        visitor.guide()
+        visitor.show_result(result)
+        expect(visitor.page.locator("[data-proof-stage]").first).to_be_visible()
+        visitor.page.reload()
+        expect(visitor.page.locator(".proof .badge")).to_be_visible(timeout=60_000)
+        assert visitor.complaints == []
+
+
+def test_pictures_that_are_gone_leave_the_grade(visit: Any, photo: Path, result: Path) -> None:
+    with visit(color_scheme="dark") as visitor:
+        page: Page = visitor.page
+        visitor.choose(photo, "투명 페트병이에요.")
+        visitor.agree()
+        visitor.guide()
+        visitor.show_result(result)
+        expect(page.locator(".proof .badge")).to_be_visible(timeout=60_000)
+        page.route(re.compile(r"/photos$"), lambda route: route.fulfill(json={"before": None, "after": {}}))
+        page.reload()
+        expect(page.get_by_text(t("page.proof.gone"))).to_have_count(2)
+        expect(page.locator(".proof .badge")).to_be_visible()
+        assert page.evaluate(CONTRAST) == []
+
+
+def test_after_a_correction_the_result_is_one_of_an_earlier_guide(visit: Any, photo: Path, result: Path) -> None:
+    with visit() as visitor:
+        page: Page = visitor.page
+        visitor.choose(photo, "투명 페트병이에요.")
+        visitor.agree()
+        visitor.guide()
+        visitor.show_result(result)
+        expect(page.locator(".proof .badge")).to_be_visible(timeout=60_000)
+        page.get_by_text(t("page.correct"), exact=True).click()
+        page.get_by_label(t("page.correct.words")).fill("우유팩")
+        page.get_by_role("button", name=t("page.correct.send")).click()
+        expect(page.locator(".item small")).to_have_text(t("page.guide.chosen.correction"), timeout=60_000)
+        expect(page.locator(".result-form")).to_be_visible()
+        expect(page.locator(".grade-line")).to_have_count(0)
+        page.get_by_text(t("page.proof.earlier", n=1)).click()
+        expect(page.locator(".attempts").get_by_text(t("page.proof.old_guide"))).to_be_visible()
+        page.get_by_role("link", name=t("page.nav.history")).click()
+        expect(page.locator(".history li")).to_have_count(1)
+        expect(page.locator(".history .badge")).to_have_count(0)
+        assert visitor.complaints == []
+
+
+def test_further_questions(visit: Any, photo: Path) -> None:
+    with visit() as visitor:
+        page: Page = visitor.page
+        visitor.choose(photo, "투명 페트병이에요.")
+        visitor.agree()
+        visitor.guide()
+        left = page.locator("#questions-left")
+        expect(left).to_have_text(t("page.ask.left", n=10, most=10))
+        words = page.get_by_label(t("page.ask.label"))
+        words.fill("라벨은 꼭 떼야 하나요?")
+        page.get_by_role("button", name=t("page.ask.send")).click()
+        first = page.locator("[data-question='1']")
+        expect(first.locator(".words")).to_contain_text("라벨은 꼭 떼야 하나요?")
+        expect(words).to_have_value("")
+        expect(first).to_have_class("answered", timeout=60_000)
+        first.locator(".cite").first.click()
+        expect(page.locator("dialog .rule-text")).not_to_be_empty()
+        page.keyboard.press("Escape")
+
+        words.fill("내일 서울 날씨 알려 주세요")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        second = page.locator("[data-question='2']")
+        expect(second).to_have_class("declined", timeout=60_000)
+        expect(second.locator(".reply p")).not_to_be_empty()
+        expect(second.locator(".cite")).to_have_count(0)
+        expect(left).to_have_text(t("page.ask.left", n=8, most=10))
+        visitor.shoot("15-thread")
+        assert page.evaluate(CONTRAST) == []
+        page.reload()
+        expect(page.locator(".thread > li")).to_have_count(2)
+        assert visitor.complaints == []
+
+
+def grades_of(day: date, high: int = 0, middle: int = 0, low: int = 0) -> dict[str, Any]:
+    return {"day": day.isoformat(), "analyses": 9, "high": high, "middle": middle, "low": low}
+
+
+TODAY = date(2026, 11, 26)
+
+#: What `users` might answer, by period; the page draws what it is told.
+STATS: dict[str, Any] = {
+    "period": "week",
+    "from": "2026-11-20",
+    "to": "2026-11-26",
+    "analyses": 21,
+    "grades": {"high": 5, "middle": 2, "low": 3},
+    "accuracy": 0.5,
+    "average_score": 71.6,
+    "streak": {"current": 3, "longest": 8},
+    "days": [
+        *(grades_of(TODAY - timedelta(days)) for days in range(6, 2, -1)),
+        grades_of(TODAY - timedelta(2), high=4, middle=2, low=2),
+        grades_of(TODAY - timedelta(1), high=1),
+        grades_of(TODAY, low=1),
+    ],
+    "destinations": [
+        {"code": "clear-pet", "name": "투명페트병 전용수거함", "graded": 8, "right": 4, "accuracy": 0.5},
+        {"code": "bag", "name": "종량제봉투", "graded": 4, "right": 1, "accuracy": 0.25},
+    ],
+    "items": [
+        {"id": "clear-pet-bottle", "name": "투명 페트병", "graded": 8, "right": 2},
+        {"id": "can", "name": "캔", "graded": 2, "right": 2},  # always right: nothing to be named
+    ],
+    "steps": [{"phase": "separate", "name": "분리", "missed": 6}, {"phase": "wash", "name": "세척", "missed": 2}],
+}
+YEAR = {
+    **STATS,
+    "period": "year",
+    "from": "2025-11-27",
+    "days": [
+        grades_of(date(2026, 8, 3), high=2),
+        grades_of(date(2026, 8, 30), high=3, low=5),
+        grades_of(date(2026, 11, 1), middle=4),
+    ],
+}
+REPORT = {
+    "week": "2026-11-16",
+    "analyses": 6,
+    "grades": {"high": 1, "middle": 1, "low": 1},
+    "accuracy": 0.333,
+    "change": None,
+    "weak_items": [{"id": "clear-pet-bottle", "name": "투명 페트병", "graded": 2, "right": 0}],
+    "sentence": "한 주의 문장",
+}
+SENTENCE = {"rule_id": "none-1", "text": "라벨을 떼어요.", "source": {"title": "지침"}, "basis_name": "정부 지침"}
+LESSON = {
+    "id": "00000000-0000-4000-8000-000000000001",
+    "item": {"id": "clear-pet-bottle", "name": "투명 페트병"},
+    "wrong": 2,
+    "right_since": 1,
+    "missed": [{"phase": "separate", "name": "분리", "missed": 2}],
+    "opened_at": "2026-11-20T10:00:00+00:00",
+    "rule": SENTENCE,
+    "mistake": SENTENCE,
+    "why": None,
+    "quiz": [
+        {"id": f"q{n}", "question": "어디에 버리나요?", "options": [{"id": id_, "text": id_ * 9} for id_ in "abc"]}
+        for n in range(3)
+    ],
+    "taken": {"times": 0, "best": None},
+}
+
+
+def tell(page: Page) -> None:
+    """Have `users` answer the above."""
+
+    def answer(route: Route) -> None:
+        path, _, query = route.request.url.partition("/users/me/")[2].partition("?")
+        if path == "stats":
+            route.fulfill(json=YEAR if query in ("period=year", "period=all") else STATS)
+        elif path == "lessons":
+            route.fulfill(json={"lessons": [LESSON], "learned": 2})
+        elif path == "reports":
+            route.fulfill(json={"reports": [REPORT]})
+        else:
+            answers = json.loads(route.request.post_data or "")["answers"]
+            checked = [
+                {**a, "right": a["option"] == "a", "correct": "a", "why": "그래야 다시 쓸 수 있어요.", "rule_id": "x"}
+                for a in answers
+            ]
+            route.fulfill(status=201, json={"right": sum(a["right"] for a in checked), "of": 3, "answers": checked})
+
+    page.route(re.compile("/users/me/"), answer)
+
+
+def columns(page: Page) -> dict[str, dict[str, dict[str, float]]]:
+    """What stands in the chart over time: column → grade → box, and its value."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for bar in page.locator(".columns .bar").all():
+        column, grade, value = (str(bar.get_attribute(f"data-{name}")) for name in ("column", "grade", "value"))
+        found.setdefault(column, {})[grade] = {**shape(bar), "value": float(value)}
+    return found
+
+
+def test_charts_draw_what_the_numbers_say(visit: Any) -> None:
+    with visit() as visitor:
+        page: Page = visitor.page
+        tell(page)
+        page.goto(page.url.partition("#")[0] + "#/stats")
+        expect(page.locator(".columns .bar")).to_have_count(5)
+        drawn = columns(page)
+        bars = [bar for grades in drawn.values() for bar in grades.values()]
+        unit = bars[0]["height"] / bars[0]["value"]
+        for drawn_bar in bars:
+            assert drawn_bar["height"] == pytest.approx(unit * drawn_bar["value"], abs=0.1)
+            assert drawn_bar["width"] == pytest.approx(bars[0]["width"], abs=0.1)
+        (stack,) = (grades for grades in drawn.values() if len(grades) == 3)
+        assert [stack[grade]["value"] for grade in ("high", "middle", "low")] == [4, 2, 2]
+        assert stack["middle"]["y"] + stack["middle"]["height"] == pytest.approx(stack["high"]["y"], abs=0.1), "stacked"
+        assert stack["low"]["y"] + stack["low"]["height"] == pytest.approx(stack["middle"]["y"], abs=0.1)
+        grid = sorted(shape(line)["y"] for line in page.locator(".grid").all())
+        assert [text.text_content() for text in page.locator(".columns text").all()[:3]] == ["0", "4", "8"]
+        assert stack["high"]["y"] == pytest.approx(grid[1], abs=0.1), "four reach the line of four"
+        assert stack["low"]["y"] == pytest.approx(grid[0], abs=0.1), "eight reach the top"
+        floor = stack["high"]["y"] + stack["high"]["height"]
+        assert all(grades[min(grades, key=["high", "middle", "low"].index)]["y"] < floor for grades in drawn.values())
+        order = [next(iter(grades.values()))["x"] for grades in drawn.values()]
+        assert order == sorted(order)
+        gap = order[1] - order[0]
+        assert order[2] - order[1] == pytest.approx(gap, abs=0.1), "a day is a day wide"
+        chart = page.get_by_role("img", name=t("page.chart.sums", high=5, middle=2, low=3))
+        expect(chart).to_be_visible()
+        page.get_by_text(t("page.chart.table")).click()
+        rows = [[cell.inner_text() for cell in row.locator("td").all()] for row in page.locator("tbody tr").all()]
+        assert rows == [["4", "2", "2"], ["1", "0", "0"], ["0", "0", "1"]]
+
+        for heading, shares in (("destinations", [0.5, 0.25]), ("steps", [1, 2 / 6]), ("items", [0.25])):
+            section = page.locator("section", has=page.get_by_role("heading", name=t(f"page.stats.{heading}")))
+            for bar, share in zip(section.locator(".row-bar").all(), shares, strict=True):
+                track, filled = shape(bar.locator(".track")), shape(bar.locator(".bar"))
+                assert filled["width"] == pytest.approx(share * track["width"], abs=0.1), heading
+        expect(page.locator("[data-tile=streak]")).to_contain_text(t("page.stats.streak.longest", n=8))
+        expect(page.locator(".reports")).to_contain_text("한 주의 문장")
+        visitor.shoot("16-week")
+
+        page.get_by_text(t("page.stats.period.year"), exact=True).click()
+        expect(page.locator(".columns .bar")).to_have_count(3)
+        drawn = columns(page)
+        assert {name: {grade: bar["value"] for grade, bar in grades.items()} for name, grades in drawn.items()} == {
+            "2026년 8월": {"high": 5, "low": 5},
+            "2026년 11월": {"middle": 4},
+        }, "days are summed by month"
+        august, november = (next(iter(grades.values())) for grades in drawn.values())
+        months = (november["x"] - august["x"]) / (box(page.locator(".columns"))["width"] * 0.91 / 4)
+        assert months == pytest.approx(3, abs=0.05), "the months without a grade have their place too"
+        visitor.shoot("17-year")
+        assert visitor.complaints == []
+
+
+def test_who_has_nothing_yet_is_told_what_to_do(visit: Any) -> None:
+    with visit() as visitor:
+        page: Page = visitor.page
+        page.get_by_role("link", name=t("page.nav.stats")).click()
+        expect(page.get_by_text(t("page.stats.nothing"))).to_be_visible()
+        expect(page.get_by_text(t("page.reports.none"))).to_be_visible()
+        page.get_by_role("link", name=t("page.nav.lessons")).click()
+        expect(page.get_by_text(t("page.lessons.none"))).to_be_visible()
+        visitor.shoot("18-nothing")
+        page.locator(".empty a").click()
+        expect(page.get_by_text(t("page.history.empty"))).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_statistics_and_lessons_fit_a_small_phone(visit: Any, scheme: str) -> None:
+    with visit(color_scheme=scheme, viewport={"width": 320, "height": 568}) as visitor:
+        page: Page = visitor.page
+        tell(page)
+        tops = {box(link)["y"] for link in page.locator("nav a").all()}
+        assert len(tops) == 1, "five entries in one line"
+        for view, ready in (("stats", ".columns"), ("lessons", ".lesson")):
+            page.goto(page.url.partition("#")[0] + f"#/{view}")
+            expect(page.locator(ready)).to_be_visible()
+            for summary in page.locator("summary").all():
+                summary.click()
+            if view == "lessons":
+                for n, option in enumerate("aba"):
+                    page.locator(f"[data-question=q{n}] [data-option={option}]").click()
+                page.get_by_role("button", name=t("page.quiz.send")).click()
+                expect(page.locator(".sum")).to_have_text(t("page.quiz.sum", of=3, right=2))
+            assert page.evaluate(CONTRAST) == []
+            assert page.evaluate(CONTROLS) == []
+            visitor.shoot(f"19-{view}-{scheme}")
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        visitor.shoot(f"20-large-{scheme}")
+
+
 def test_without_a_photo(visit: Any) -> None:
     with visit() as visitor:
         page: Page = visitor.page
@@ -471,7 +962,7 @@ CONTROLS = """() => {
   const inText = ".cite, .link, p a, dd a, .skip, summary, .row a";
   const name = (e) => e.getAttribute("aria-label") || e.innerText?.trim()
     || [...(e.labels ?? [])].map((label) => label.innerText).join("");
-  const touched = (e) => e.matches("[type=radio], [type=file]") ? e.labels[0] : e;
+  const touched = (e) => e.matches("[type=radio], [type=checkbox], [type=file]") ? e.labels[0] : e;
   return [...document.querySelectorAll("button, a[href], input, textarea, summary")]
     .filter((e) => e.checkVisibility())
     .filter((e) => !name(e) || (!e.matches(inText) && touched(e).getBoundingClientRect().height < 40))

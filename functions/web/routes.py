@@ -68,7 +68,7 @@ def _policy(object_store: str) -> str:
             "default-src 'none'",
             "script-src 'self'",
             "style-src 'self'",
-            "img-src 'self' blob:",
+            f"img-src 'self' blob: {store.scheme}://{store.netloc}",
             f"connect-src 'self' {store.scheme}://{store.netloc}",
             "base-uri 'none'",
             "form-action 'none'",

@@ -1,7 +1,7 @@
 // The guide for all items: a list to look through or filter, and one item at an address of its own (#/guide/<id>).
 
 import { call } from "./api.js";
-import { alarm, fill, focus, h } from "./dom.js";
+import { fill, focus, h, problemView } from "./dom.js";
 import { fetchItem, itemView } from "./item.js";
 import { t } from "./texts.js";
 
@@ -26,7 +26,7 @@ async function list(root) {
       ...item, said: [item.name, ...item.aliases].map(plain),
     }));
   } catch (error) {
-    fill(root, title, alarm(h("strong", {}, error.message), h("p", {}, error.detail)));
+    fill(root, title, problemView(error));
     return;
   }
   filter();
@@ -51,7 +51,7 @@ async function one(root, id, state = {}) {
       known && h("button", { type: "button", onclick: () => one(root, id) }, t("page.all.again")));
     focus(root.querySelector("h2"));
   } catch (error) {
-    fill(root, back, alarm(h("strong", {}, error.message), h("p", {}, error.detail)));
+    fill(root, back, problemView(error));
   }
 }
 

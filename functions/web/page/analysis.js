@@ -1,10 +1,14 @@
-// One analysis as it happens: stages, the clarifying question, the guide, "that is not it", or why it failed.
+// One analysis as it happens: stages, the clarifying question, the guide, "that is not it", or why it failed; then what
+// comes after a guide: further questions, and the photo of the result with its grade.
 
 import { call } from "./api.js";
-import { alarm, fill, focus, h } from "./dom.js";
-import { follow } from "./follow.js";
+import { alarm, fill, focus, h, problemView } from "./dom.js";
+import { LATER, follow } from "./follow.js";
 import { guideView, seen } from "./guide.js";
+import { gradeBadge } from "./proof.js";
+import { threadPanel } from "./questions.js";
 import { t, textOr } from "./texts.js";
+import { verifyPanel } from "./verify.js";
 
 /** Stages a person sees, and the events that finish each. */
 const STEPS = [
@@ -15,7 +19,7 @@ const STEPS = [
   { code: "guide", done: ["guidance.generated"] },
 ];
 
-/** Photos chosen in this tab: analysis id → blob URL (we never show a photo from elsewhere). */
+/** Photos chosen in this tab: analysis id → blob URL, shown before the kept copy exists. */
 export const photos = new Map();
 
 /** Show analysis `id` in `root` and keep it current. Answers a function that stops following. */
@@ -29,6 +33,7 @@ export function analysisView(root, id) {
   const entries = [];
   let shown = "";
   let stop = () => {};
+  let panels = []; // what goes on under a finished guide; each keeps itself current
 
   const picture = photos.has(id) && h("img", { className: "photo", src: photos.get(id), alt: t("page.photo.alt") });
   if (picture) picture.onerror = () => picture.remove();
@@ -65,13 +70,23 @@ export function analysisView(root, id) {
   function onState(analysis) {
     fill(trouble);
     const now = [analysis.status, analysis.round, analysis.guide?.id].join("/");
-    if (now === shown) return;
+    if (now !== shown) redraw(analysis);
     shown = now;
+    panels.forEach((panel) => panel.update(analysis));
+  }
+
+  function redraw(analysis) {
+    leavePanels();
     drawSteps(analysis);
     progress.hidden = analysis.outcome === "guide" && analysis.status === "completed";
     fill(result, outcome(analysis));
     result.querySelector("h2")?.scrollIntoView({ block: "nearest" });
     if (analysis.status === "completed") spoken.textContent = t("page.analysis.ready");
+  }
+
+  function leavePanels() {
+    panels.forEach((panel) => panel.leave());
+    panels = [];
   }
 
   function outcome(analysis) {
@@ -80,9 +95,12 @@ export function analysisView(root, id) {
       case "needs_answer":
         return [seen(analysis.item), question(analysis, again), correction(analysis, again), earlier(analysis)];
       case "completed":
-        return analysis.outcome === "guide"
-          ? [guideView(analysis), correction(analysis, again), earlier(analysis), process(entries, analysis.round)]
-          : [notFound(analysis), correction(analysis, again)];
+        if (analysis.outcome !== "guide") return [notFound(analysis), correction(analysis, again)];
+        panels = [verifyPanel(resume), threadPanel(id, analysis.guide.rules, resume)];
+        return [
+          gradeLine(analysis, panels[0]), guideView(analysis), panels.map(({ element }) => element),
+          correction(analysis, again), earlier(analysis), process(entries, analysis.round),
+        ];
       case "failed":
       case "expired":
         return [failure(analysis), earlier(analysis)];
@@ -93,6 +111,7 @@ export function analysisView(root, id) {
 
   function restart() {
     stop();
+    leavePanels();
     progress.hidden = false;
     fill(result);
     shown = "";
@@ -101,7 +120,14 @@ export function analysisView(root, id) {
     stop = start();
   }
 
-  function start() {
+  /** Follow on from here: something was asked or sent after the end. */
+  function resume() {
+    if (!title.isConnected) return; // the visitor has gone on to another view
+    stop();
+    stop = start(Math.max(0, ...entries.map(({ n }) => n)));
+  }
+
+  function start(after = 0) {
     return follow(id, {
       onStage: (entry) => entries.some(({ n }) => n === entry.n) || onStage(entry),
       onState,
@@ -109,11 +135,21 @@ export function analysisView(root, id) {
         fill(trouble, alarm(h("strong", {}, problem.message), h("p", {}, forGood ? problem.detail : t("page.still_trying"))));
         if (forGood) progress.hidden = true;
       },
-    });
+    }, after);
   }
 
   stop = start();
-  return () => stop();
+  return () => {
+    stop();
+    leavePanels();
+  };
+}
+
+/** Of an analysis graded before: the grade first, and the way down to it. */
+function gradeLine({ proofs = [], round }, { element }) {
+  const graded = proofs.find(({ grade, round: of }) => grade && of === round);
+  return graded && h("p", { className: "grade-line" }, t("page.grade"), " ", gradeBadge(graded.grade),
+    h("button", { type: "button", className: "link", onclick: () => element.querySelector("h2").focus() }, t("page.grade.look")));
 }
 
 /** The clarifying question: one tap answers it. */
@@ -128,7 +164,7 @@ function question({ id, clarify }, again) {
     } catch (error) {
       if (error.code === "not_waiting") return again();
       buttons.forEach((button) => { button.disabled = false; });
-      fill(problem, alarm(h("strong", {}, error.message), h("p", {}, error.detail)));
+      fill(problem, problemView(error));
     }
     return undefined;
   }
@@ -150,7 +186,7 @@ function correction({ id, item, outcome, status }, again) {
     } catch (error) {
       controls.forEach((control) => { control.disabled = false; });
       const nearest = error.body?.nearest ?? [];
-      fill(problem, alarm(h("strong", {}, error.message), h("p", {}, error.detail)),
+      fill(problem, problemView(error),
         h("div", { className: "options" }, nearest.map(({ name }) =>
           h("button", { type: "button", className: "option", onclick: () => correct({ words: name }) }, name))));
     }
@@ -192,8 +228,10 @@ function earlier({ id, guides, round }) {
     shown);
 }
 
-/** How long it all took, for the curious. */
-function process(entries, round) {
+/** How long the guide took, for the curious. */
+function process(all, round) {
+  const end = all.findLastIndex(({ stage }) => stage === "guidance.generated");
+  const entries = all.slice(0, end + 1).filter(({ stage }) => !LATER.test(stage));
   const times = entries.map(({ at }) => new Date(at).getTime());
   const begun = entries.find((entry) => (round > 1 ? entry.round === round : entry.stage === "analysis.requested"));
   const seconds = begun && (Math.max(...times) - new Date(begun.at)) / 1000;

@@ -13,6 +13,14 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
+/** SVG element `tag`: every property is an attribute. */
+export function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children.flat(Infinity));
+  return element;
+}
+
 /** Put `children` in place of what is in `element`. */
 export function fill(element, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
@@ -22,6 +30,11 @@ export function fill(element, ...children) {
 /** A message that is read aloud at once: something went wrong. */
 export function alarm(...children) {
   return h("div", { role: "alert", className: "alarm" }, ...children);
+}
+
+/** The alarm for an `error` of ours: what went wrong, and what to do. */
+export function problemView(error) {
+  return alarm(h("strong", {}, error.message), h("p", {}, error.detail));
 }
 
 /** Move focus to `element` (a heading of the new view), so that keyboard and screen reader start there. */

@@ -3,18 +3,26 @@
 import { call, token } from "./api.js";
 
 const FINAL = new Set(["completed", "failed", "expired"]);
+export const LATER = /^(proof|question)\./; // what happens after the guide: only a look tells how it stands
+const OPEN = new Set(["requested", "ingested", "asked"]); // of a proof, of a question
 const POLL_INSTEAD = 4429;
 const POLL_MS = 1000;
 const RECONNECT_MS = 300;
 const SETTLE_MS = 50; // news that arrive together are looked at together
 const PATIENCE_MS = 30000; // how long polling is preferred after the socket failed
 
+/** True where nothing more will happen by itself: the analysis has ended, no result is being graded, no question is open. */
+export function settled({ status, proofs = [], questions = [] }) {
+  return FINAL.has(status) && !proofs.some((proof) => OPEN.has(proof.status)) && !questions.some((question) => OPEN.has(question.status));
+}
+
 /**
- * Follow analysis `id`. `onStage` hears each stage once, in order; `onState` gets the whole analysis whenever there is
- * something new to show (a question, the end, or each time while polling). Answers a function that stops all of it.
+ * Follow analysis `id` from its event number `after` on. `onStage` hears each stage once, in order; `onState` gets the whole
+ * analysis whenever there is something new to show (a question, a grade, the end, or each time while polling). Answers a
+ * function that stops all of it.
  */
-export function follow(id, { onStage, onState, onTrouble }) {
-  let seen = 0;
+export function follow(id, { onStage, onState, onTrouble }, after = 0) {
+  let seen = after;
   let stopped = false;
   let socket = null;
   let timer = null; // the next poll or connection: there is a socket or a timer, never both
@@ -38,7 +46,7 @@ export function follow(id, { onStage, onState, onTrouble }) {
       failures = 0;
       analysis.stages.forEach(stage);
       onState(analysis);
-      return FINAL.has(analysis.status);
+      return settled(analysis);
     } catch (error) {
       if (stopped) return true;
       if (error.status === 404) {
@@ -89,7 +97,7 @@ export function follow(id, { onStage, onState, onTrouble }) {
       const known = news.n <= seen; // by a look that was quicker
       if (news.n) stage(news);
       if (news.final) lookSoon(0);
-      else if (news.status === "needs_answer" && !known) lookSoon(SETTLE_MS);
+      else if (!known && (news.status === "needs_answer" || LATER.test(news.stage))) lookSoon(SETTLE_MS);
     };
     socket.onclose = ({ code }) => {
       socket = null;

@@ -44,8 +44,8 @@ export function destination({ name, where }) {
     where && h("p", {}, where));
 }
 
-/** Who made the answer, and what it took. */
-function maker(made) {
+/** Who made an answer, and what it took. */
+export function maker(made) {
   const parts = [t("page.made.model", { model: made.model, version: made.prompt_version })];
   if (made.cached) parts.push(t("page.made.cached"));
   if (made.repaired) parts.push(t("page.made.repaired"));

@@ -1,8 +1,9 @@
 // Everything this visitor had analysed, newest first.
 
 import { call } from "./api.js";
-import { alarm, fill, focus, h } from "./dom.js";
+import { fill, focus, h, problemView } from "./dom.js";
 import { statusText } from "./guide.js";
+import { gradeBadge } from "./proof.js";
 import { moment, t } from "./texts.js";
 
 /** Show the history in `root`, page by page. */
@@ -25,7 +26,7 @@ export function historyView(root) {
       if (!list.children.length) fill(problem, h("p", {}, t("page.history.empty")));
     } catch (error) {
       more.hidden = false;
-      fill(problem, alarm(h("strong", {}, error.message), h("p", {}, error.detail)));
+      fill(problem, problemView(error));
     }
     busy.remove();
     more.disabled = false;
@@ -38,7 +39,7 @@ export function historyView(root) {
 
 function entry(analysis) {
   return h("li", {}, h("a", { className: "card", href: `#/analyses/${analysis.id}` },
-    h("strong", {}, analysis.item?.name ?? statusText(analysis.status, analysis.outcome)),
+    h("strong", {}, analysis.item?.name ?? statusText(analysis.status, analysis.outcome), analysis.grade && gradeBadge(analysis.grade)),
     analysis.destination ? h("span", {}, t("page.history.to", { place: analysis.destination.name })) : h("span", {}, statusText(analysis.status, analysis.outcome)),
     analysis.question && h("q", {}, analysis.question),
     h("time", { dateTime: analysis.created_at }, moment(analysis.created_at))));

@@ -5,13 +5,17 @@ import { analysisView } from "./analysis.js";
 import { composeView } from "./compose.js";
 import { showConsent } from "./consent.js";
 import { historyView } from "./history.js";
+import { lessonsView } from "./lessons.js";
 import { ruleView } from "./rule.js";
 import { searchView } from "./search.js";
+import { statsView } from "./stats.js";
 import { switchLanguage } from "./texts.js";
 
 const VIEWS = [
   [/^#\/analyses\/([0-9a-f-]{36})$/, "analysis", analysisView],
   [/^#\/history$/, "history", historyView],
+  [/^#\/stats$/, "stats", statsView],
+  [/^#\/lessons(?:\/([0-9a-f-]{36}))?$/, "lessons", lessonsView],
   [/^#\/guide(?:\/([a-z0-9-]+))?$/, "search", allView],
   [/^#\/search(?:\/(.*))?$/, "search", searchView],
   [/^#\/rules\/(.+)$/, "rule", ruleView],

@@ -1,7 +1,7 @@
 // One rule, opened from a citation: what it says, on what basis, from which source, since when, when checked.
 
 import { call } from "./api.js";
-import { alarm, fill, focus, h } from "./dom.js";
+import { fill, focus, h, problemView } from "./dom.js";
 import { day, t } from "./texts.js";
 
 const line = (label, value) => value && [h("dt", {}, t(label)), h("dd", {}, value)];
@@ -33,6 +33,12 @@ export function openRule(rule) {
   dialog.showModal();
 }
 
+/** A small button that opens rule `id`, which is fetched when it is wanted; where that fails its own view says why. */
+export function ruleButton(id, label, spoken) {
+  const open = () => call("GET", `/waste/rules/${encodeURIComponent(id)}`).then(openRule, () => { location.hash = `#/rules/${id}`; });
+  return h("button", { type: "button", className: "cite", "aria-label": spoken, onclick: open }, label);
+}
+
 /** The view of one rule at its own address (#/rules/<id>). */
 export function ruleView(root, id) {
   const title = h("h1", {}, t("page.rule.title"));
@@ -42,7 +48,7 @@ export function ruleView(root, id) {
       fill(root, title, h("section", { className: "card" }, h("p", { className: "rule-text" }, rule.text), facts(rule)));
       focus(title);
     },
-    (problem) => fill(root, title, alarm(h("strong", {}, problem.message), h("p", {}, problem.detail))),
+    (problem) => fill(root, title, problemView(problem)),
   );
 }
 

@@ -1,7 +1,7 @@
 // Without a photo: what is it, and how is it thrown away?
 
 import { call } from "./api.js";
-import { alarm, fill, focus, h } from "./dom.js";
+import { fill, focus, h, problemView } from "./dom.js";
 import { homeFields, readHome } from "./home.js";
 import { askView, fetchItem, itemView } from "./item.js";
 import { t } from "./texts.js";
@@ -35,7 +35,7 @@ export function searchView(root, text) {
         others(found.candidates));
       else fill(answer, h("section", { className: "card" }, h("h2", {}, t("page.search.none")), h("p", {}, t("page.search.none.detail"))), others(found.candidates));
     } catch (error) {
-      fill(answer, alarm(h("strong", {}, error.message), h("p", {}, error.detail)));
+      fill(answer, problemView(error));
     }
   }
 
@@ -44,7 +44,7 @@ export function searchView(root, text) {
       const item = await fetchItem(id, state);
       fill(answer, itemView(item, (said) => open(id, said, rest)), others(rest.filter((candidate) => candidate.id !== id)));
     } catch (error) {
-      fill(answer, alarm(h("strong", {}, error.message), h("p", {}, error.detail)));
+      fill(answer, problemView(error));
     }
   }
 
