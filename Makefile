@@ -7,10 +7,10 @@ MAKEFLAGS += --no-print-directory
 STATE ?= .local
 PY := .venv/bin/python
 RULES := STATE=$(STATE) $(PY) -m knative.local.rules
-FUNCTIONS := auth presign waste live web ingest identify retrieve generate recover setup
+FUNCTIONS := auth users presign waste live web ingest identify retrieve generate grade aggregate recover setup
 UV_VERSION := 0.13.9
 
-.PHONY: help run test lint types analyze trace replay search corpus eval curve vectors bench lock schemas clean
+.PHONY: help run test lint types analyze trace replay recount report search corpus eval curve vectors bench lock schemas clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -19,7 +19,7 @@ run: .venv/.stamp ## start everything, analyse the sample photo, serve until Ctr
 	@exec $(PY) -m knative.local run --state $(STATE) $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 test: lint types ## lint, types and every test, against the real servers
-	@$(PY) -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
 
 lint: .venv/.stamp ## ruff: style and format
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -35,6 +35,12 @@ trace: .venv/.stamp ## one analysis as a timeline: ID=<analysis id>
 
 replay: .venv/.stamp ## drive a dead letter again: ID=<dead letter id>
 	@$(PY) -m knative.local replay --state $(STATE) "$(if $(ID),,$(error Say which dead letter: make replay ID=…))$$ID"
+
+recount: .venv/.stamp ## count all statistics and lessons anew and print what differs from what is stored; changes nothing
+	@$(PY) -m knative.local recount --state $(STATE)
+
+report: .venv/.stamp ## analyses, costs, tokens, caches, grades, failures, disputes of DATABASE_URL or the running system (DAYS=30, JSON=1)
+	@$(PY) -m knative.local report --state $(STATE) --days "$${DAYS:-30}" $(if $(JSON),--json)
 
 search: .venv/.stamp ## search the rules; one JSON document: Q="깨진 유리컵" (REGION=, HOUSING=apartment|house; FILE=, a question a line)
 	@$(RULES) search $(if $(REGION),--region "$$REGION") $(if $(HOUSING),--housing "$$HOUSING") $(if $(FILE),--file "$$FILE",$(if $(Q),-- "$$Q",$(error Say what to look for: make search Q=… or FILE=…)))

@@ -9,32 +9,78 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
+from functions.setup.compiled import load as load_corpus
+from functions.setup.index import build
+from functions.shared.embeddings import E5
+from functions.shared.postgres import Database
 from knative.local.parts import Addresses, Parts, Ports
 from knative.local.run import LocalCluster, share
+from tests.rulebooks import LetterPairs
 from tests.running import Running
 from tests.standin import Standin
 
 pytest_plugins = ["tests.steps"]
 
 ROOT = Path(__file__).parents[1]
-STATE = ROOT / ".local" / "tests"
+#: Each worker (`-n 2`) has servers of its own; what was fetched and embedded is shared.
+STATE = ROOT / ".local" / "tests" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
 #: The clocks of `recover`, shortened, so that a test sees in seconds what takes a minute elsewhere.
 FAST = {"RECOVER_AFTER_SECONDS": "40", "MODEL_PARK_SECONDS": "2"}
 
 
+#: Files that share one worker because they share one running system, and those that take longest: they begin first.
+TOGETHER = {"test_outage": "cluster", "test_page": "cluster", "test_trashnet": "cluster"}
+LONGEST = ("test_chaos", "cluster", "test_run", "test_rules", "test_evaluation", "test_serving")
+
+_reserved: list[socket.socket] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One file (or what shares a system) is one worker's work, the longest first, so that both end at the same time."""
+
+    def group(item: pytest.Item) -> str:
+        return TOGETHER.get(item.path.stem, item.path.stem)
+
+    items.sort(key=lambda item: LONGEST.index(group(item)) if group(item) in LONGEST else len(LONGEST))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests counted (`record_property("figures", …)`): a worker's own output is not shown."""
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, figures in report.user_properties:
+            if name == "figures" and report.when == "call":
+                terminalreporter.write_sep("-", report.nodeid)
+                terminalreporter.write_line(str(figures))
+
+
 def free_ports(first: int) -> int:
-    """A base of 200 free loopback ports, `first` or above."""
+    """A base of 200 loopback ports, `first` or above, of which 130 are free and stay this process's."""
     for base in range(first, 32400, 200):  # above, the kernel takes ports for outgoing connections
-        if all(_free(base + offset) for offset in range(130)):
+        if all(_free(base + offset) for offset in range(130)) and _reserve(base + 199):
             return base
     raise RuntimeError(f"no 130 free ports in a row above {first}")
+
+
+def _reserve(port: int) -> bool:
+    mark = socket.socket()
+    try:
+        mark.bind(("127.0.0.1", port))
+        mark.listen(1)
+    except OSError:
+        mark.close()
+        return False
+    _reserved.append(mark)
+    return True
 
 
 def _free(port: int) -> bool:
@@ -78,12 +124,31 @@ def own_database_url(servers: Addresses) -> str:
     return migrated(servers)
 
 
-def migrated(servers: Addresses) -> str:
-    """Create and migrate a database; its URL."""
+@pytest.fixture(scope="session")
+def indexed_url(servers: Addresses) -> str:
+    """A database with the real rules in it, found by their spelling (LetterPairs): to be copied, never used itself."""
+    url = migrated(servers)
+    database = Database(url)
+    build(database, load_corpus(ROOT / "rag-index" / "corpus"), LetterPairs(E5), lambda line: None)
+    database.close()
+    return url
+
+
+def copied(servers: Addresses, url: str) -> str:
+    """The URL of a new database with everything that is in the one at `url`; nobody may be connected to that."""
+    return _created(servers, f"TEMPLATE {urlsplit(url).path[1:]}")
+
+
+def _created(servers: Addresses, how: str = "") -> str:
     name = f"t{uuid.uuid4().hex[:12]}"
     with psycopg.connect(servers.database_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload, unused-ignore]
-    url = urlsplit(servers.database_url)._replace(path=f"/{name}").geturl()
+        connection.execute(f"CREATE DATABASE {name} {how}")  # type: ignore[call-overload, unused-ignore]
+    return urlsplit(servers.database_url)._replace(path=f"/{name}").geturl()
+
+
+def migrated(servers: Addresses) -> str:
+    """Create and migrate a database; its URL."""
+    url = _created(servers)
     subprocess.run(
         [sys.executable, "-m", "functions.setup", "migrate"],
         env={**os.environ, "DATABASE_URL": url},
@@ -137,8 +202,22 @@ def embedding_url(standin: Standin) -> str:
     return standin.url
 
 
+@contextmanager
+def whole_system(name: str, first_port: int) -> Iterator[Running]:
+    """The whole system, as `make run` starts it. Its processes are not measured: that costs a third of their speed, and
+    the tests of the parts have run the same lines."""
+    measuring = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    with ExitStack() as stack:
+        try:
+            local = stack.enter_context(LocalCluster(fresh_state(name), free_ports(first_port), FAST))
+        finally:
+            if measuring:
+                os.environ["COVERAGE_PROCESS_CONFIG"] = measuring
+        yield Running(local)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Running]:
-    """The whole system, as `make run` starts it, for the tests that look at it from outside."""
-    with LocalCluster(fresh_state("cluster"), free_ports(27000), FAST) as local:
-        yield Running(local)
+    """The whole system, for the tests that look at it from outside."""
+    with whole_system("cluster", 27000) as running:
+        yield running

@@ -26,16 +26,12 @@ import redis
 from flask import Flask
 from PIL import Image
 
-from functions.setup.compiled import load as load_corpus
-from functions.setup.index import build
 from functions.shared import naming, outbox, wire
-from functions.shared.embeddings import E5
 from functions.shared.events import Event, Payload, PhotoIngested
 from functions.shared.objects import Objects
 from functions.shared.postgres import Database
 from knative.local.parts import Addresses
-from tests.conftest import migrated
-from tests.rulebooks import LetterPairs
+from tests.conftest import copied
 
 ROOT = Path(__file__).parents[1]
 FUNCTIONS = ROOT / "functions"
@@ -226,6 +222,46 @@ class World:
         event = self.said(analysis, said, by="ingest")
         return event, hashlib.sha256(body).hexdigest()  # type: ignore[return-value]
 
+    def proof(self, analysis: str, status: str = "requested", attempt: int = 1, **columns: Any) -> str:
+        """A proof of an analysis (unless it is `presigned`, requested); further columns by name."""
+        key = naming.upload_key(uuid.UUID(analysis), "image/jpeg", attempt)
+        proof = naming.child_id(naming.source("presign"), analysis, f"proof:{attempt}")
+        values = {
+            "id": proof,
+            "analysis_id": analysis,
+            "attempt": attempt,
+            "status": status,
+            "key": key,
+            "content_type": "image/jpeg",
+            "round": 1,
+            "requested_at": None if status == "presigned" else datetime.now(UTC),
+            "finished_at": datetime.now(UTC) if status in ("graded", "refused") else None,
+            **columns,
+        }
+        names, places = ", ".join(values), ", ".join(f"%({name})s" for name in values)
+        with self.db.transaction() as tx:
+            tx.execute(
+                f"""INSERT INTO proofs (user_id, {names})
+                    SELECT user_id, {places} FROM analyses WHERE id = %(analysis_id)s""",
+                values,
+            )
+        return proof
+
+    def proof_state(self, proof: str) -> dict[str, Any]:
+        return self.row("SELECT * FROM proofs WHERE id = %s", proof)
+
+    def question(self, analysis: str, n: int = 1, status: str = "asked") -> str:
+        """Question number `n` about the guide of round 1."""
+        question = str(uuid.uuid4())
+        self.do(
+            "INSERT INTO questions (id, analysis_id, n, round, text, status) VALUES (%s, %s, %s, 1, '뚜껑은요?', %s)",
+            question,
+            analysis,
+            n,
+            status,
+        )
+        return question
+
     def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
         with self.db.transaction() as tx:
             return tx.execute(query, values).fetchall()
@@ -248,9 +284,14 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def pipeline_database(servers: Addresses) -> str:
-    """A database of the pipeline tests' own."""
-    return migrated(servers)
+def pipeline_database(servers: Addresses, indexed_url: str) -> str:
+    """A database of the pipeline tests' own, with the real rules in it, which are found by their names there."""
+    return copied(servers, indexed_url)
+
+
+@pytest.fixture(scope="session")
+def rules(pipeline_database: str) -> None:
+    """For tests that live on the real rules: those are in the database."""
 
 
 @pytest.fixture
@@ -260,14 +301,6 @@ def world(pipeline_database: str) -> Iterator[World]:
     with db.transaction() as tx:
         tx.execute("TRUNCATE users, claims, dead_letters CASCADE")
     yield World(db)
-    db.close()
-
-
-@pytest.fixture(scope="session")
-def rules(pipeline_database: str) -> None:
-    """The real rules are in the database of the pipeline tests; in these, things are found by their names."""
-    db = Database(pipeline_database)
-    build(db, load_corpus(ROOT / "rag-index" / "corpus"), LetterPairs(E5))
     db.close()
 
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import aiohttp
@@ -19,23 +19,23 @@ import psycopg
 import pytest
 import requests
 
-from knative.local.run import LocalCluster
 from tests.bench import photo
 from tests.citizen import Citizen
-from tests.conftest import FAST, free_ports, fresh_state
+from tests.conftest import whole_system
 from tests.running import Running
 
 ANALYSES = 200
 ITEMS = ("투명 페트병", "유리병", "우유팩", "택배 상자", "통조림 캔", "과자 봉지", "영수증", "칫솔")
 
-#: Each function and each part once, in this order, one a second, while analyses are in flight.
+#: Each function that has to do with an analysis and each part once, in this order, one a second, while analyses are in
+#: flight.
 EACH = (
     "ingest", "waste", "recover", "identify", "auth", "eventing", "live", "generate", "web", "rabbitmq", "retrieve",
-    "redis", "presign", "postgres",
+    "redis", "aggregate", "presign", "postgres",
 )  # fmt: skip
 
-#: And some once more, however little is left to do.
-VICTIMS = (*EACH, "identify", "generate", "serving")
+#: And the others, and some once more, however little is left to do.
+VICTIMS = (*EACH, "grade", "users", "identify", "generate", "serving")
 
 #: Killing one of these can lose a model call that was already counted but not yet stored.
 HOLDERS = {"identify", "generate", "postgres", "serving"}
@@ -44,8 +44,8 @@ HOLDERS = {"identify", "generate", "postgres", "serving"}
 @pytest.fixture(scope="module")
 def doomed() -> Iterator[Running]:
     """A system of its own to be killed."""
-    with LocalCluster(fresh_state("doomed"), free_ports(29000), FAST) as local:
-        yield Running(local)
+    with whole_system("doomed", 29000) as running:
+        yield running
 
 
 async def storm(doomed: Running) -> tuple[list[str], list[dict[str, Any]], int, list[int]]:
@@ -125,7 +125,9 @@ async def ticks(doomed: Running) -> None:
             print(f"no tick: {error}")
 
 
-def test_nothing_is_lost_and_nothing_is_repeated(doomed: Running, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_lost_and_nothing_is_repeated(
+    doomed: Running, record_property: Callable[[str, object], None]
+) -> None:
     before = doomed.model.counts()["chat"]
     ids, states, lost_at_most, in_flight = asyncio.run(storm(doomed))
     doomed.await_quiet()
@@ -142,15 +144,15 @@ def test_nothing_is_lost_and_nothing_is_repeated(doomed: Running, capsys: pytest
         table: doomed.number(f"SELECT count(*) FROM {table} WHERE analysis_id = ANY(%s)", uuids)
         for table in ("photos", "identifications", "retrievals", "guides")
     }
-    with capsys.disabled():
-        print(
-            f"\nanalyses {len(set(ids))}, completed {sum(s['status'] == 'completed' for s in states)}, "
-            f"effects {effects}, repeated {len(twice)}, dead letters "
-            f"{doomed.number('SELECT count(*) FROM dead_letters')}, model calls {calls} = 2 × {len(ids)} + "
-            f"{calls - 2 * len(ids)} (repairs {repairs}, not answered in time {unanswered}, "
-            f"in hand at kills ≤ {lost_at_most}); "
-            f"kills {len(in_flight)}, analyses in flight at each {in_flight}"
-        )
+    record_property(
+        "figures",
+        f"analyses {len(set(ids))}, completed {sum(s['status'] == 'completed' for s in states)}, "
+        f"effects {effects}, repeated {len(twice)}, dead letters "
+        f"{doomed.number('SELECT count(*) FROM dead_letters')}, model calls {calls} = 2 × {len(ids)} + "
+        f"{calls - 2 * len(ids)} (repairs {repairs}, not answered in time {unanswered}, "
+        f"in hand at kills ≤ {lost_at_most}); "
+        f"kills {len(in_flight)}, analyses in flight at each {in_flight}",
+    )
     assert len(set(ids)) == ANALYSES
     assert len(in_flight) == len(VICTIMS)
     assert max(in_flight) >= ANALYSES * 3 // 4  # the first may be done before the last is accepted

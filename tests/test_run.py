@@ -24,7 +24,10 @@ from knative.local.model import labels, seeing, vision
 from knative.local.run import ClusterError, LocalCluster, share
 from tests.conftest import ROOT, STATE, free_ports
 
-FUNCTIONS = {"auth", "presign", "waste", "live", "web", "ingest", "identify", "retrieve", "generate", "recover"}
+FUNCTIONS = {
+    "auth", "users", "presign", "waste", "live", "web",
+    "ingest", "identify", "retrieve", "generate", "grade", "aggregate", "recover",
+}  # fmt: skip
 SERVERS = ["postgres", "redis", "rabbitmq", "s3", "model", "eventing", "serving"]
 
 

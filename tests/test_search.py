@@ -12,11 +12,11 @@ import pytest
 from functions.setup.compiled import Corpus, load
 from functions.setup.index import build
 from functions.shared.conditions import State, read
-from functions.shared.embeddings import DIMENSIONS, Embedder, EmbeddingFailed
+from functions.shared.embeddings import DIMENSIONS, E5, Embedder, EmbeddingFailed
 from functions.shared.postgres import Database, Unavailable
 from functions.shared.search import Found, Rulebook
 from knative.local.parts import Addresses
-from tests.conftest import migrated
+from tests.conftest import copied, migrated
 from tests.rulebooks import LetterPairs
 from tests.test_index import quiet
 
@@ -30,9 +30,8 @@ def corpus() -> Corpus:
 
 
 @pytest.fixture(scope="module")
-def database(servers: Addresses, corpus: Corpus) -> Iterator[Database]:
-    database = Database(migrated(servers))
-    build(database, corpus, LetterPairs(), quiet)
+def database(servers: Addresses, indexed_url: str) -> Iterator[Database]:
+    database = Database(copied(servers, indexed_url))
     yield database
     database.close()
 
@@ -215,7 +214,7 @@ def test_a_state_drops_what_no_axis_has() -> None:
 
 
 def test_an_exact_name_needs_no_embedding(database: Database) -> None:
-    embedder = LetterPairs()
+    embedder = LetterPairs(E5)
     assert Rulebook(database, embedder).search("투명 페트병 버리는 법").decision == "match"
     assert embedder.asked == []
     Rulebook(database, embedder).search("이름 모를 무엇")
@@ -229,7 +228,7 @@ def test_another_models_vectors_are_never_compared(database: Database) -> None:
 
 
 def test_names_are_found_while_the_model_is_away(database: Database) -> None:
-    nobody = Embedder("http://127.0.0.1:9/v1", "", "letter-pairs", timeout=1)
+    nobody = Embedder("http://127.0.0.1:9/v1", "", E5, timeout=1)
     with pytest.raises(EmbeddingFailed):
         nobody.query(["페트병"])
     assert Rulebook(database, nobody).search("쓰다 남은 보조 밧테리요").candidates[0].id == "power-bank"
@@ -240,7 +239,7 @@ def test_meaning_finds_what_no_name_says(servers: Addresses, corpus: Corpus, emb
     wanted = {"milk-carton", "power-bank", "bones", "receipt", "clear-pet-bottle", "frying-pan", "medicine", "umbrella"}
     few = replace(corpus, items=[row for row in corpus.items if row.id in wanted], rules=[])
     database = Database(migrated(servers))
-    embedder = Embedder(embedding_url, "test", "multilingual-e5-small-waste", timeout=120)
+    embedder = Embedder(embedding_url, "test", E5, timeout=120)
     build(database, few, embedder, quiet)
     rulebook = Rulebook(database, embedder)
     assert len(embedder.query(["아무 말"])[0]) == DIMENSIONS
@@ -290,7 +289,7 @@ def test_rules_left_open_show_every_outcome(rulebook: Rulebook) -> None:
 
 
 def test_too_many_rules_are_cut_to_those_near_the_question(database: Database) -> None:
-    with_meaning = Rulebook(database, LetterPairs())
+    with_meaning = Rulebook(database, LetterPairs(E5))
     ids = [rule.id for rule in with_meaning.rules("power-bank", limit=8, question="소금물에 담그는 것도 위험해요")]
     assert len(ids) == 8
     assert "lithium-family.dont.1" in ids

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,13 @@ def table(states: list[dict[str, Any]]) -> str:
 
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="the TrashNet photos are not on this machine (tests/README.md)")
-def test_120_photos_get_a_cited_guide_and_none_fails(cluster: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_120_photos_get_a_cited_guide_and_none_fails(
+    cluster: Any, record_property: Callable[[str, object], None]
+) -> None:
     photos = stratified(120)
     assert len(photos) >= 120
     states = asyncio.run(send(cluster.gateway, photos, at_once=8))
-    with capsys.disabled():
-        print("\n" + table(states))
+    record_property("figures", table(states))
     assert {state["status"] for state in states} == {"completed"}
     assert sum(state["outcome"] == "not_found" for state in states) <= len(photos) // 10
     guided = [state for state in states if state["outcome"] == "guide"]
