@@ -43,6 +43,7 @@ LONGEST = ("test_chaos", "cluster", "test_run", "test_rules", "test_evaluation",
 _reserved: list[socket.socket] = []
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One file (or what shares a system) is one worker's work, the longest first, so that both end at the same time."""
 
