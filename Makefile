@@ -19,7 +19,7 @@ run: .venv/.stamp ## start everything, analyse the sample photo, serve until Ctr
 	@exec $(PY) -m knative.local run --state $(STATE) $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 test: lint types ## lint, types and every test, against the real servers
-	@$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
+	@$(PY) -m pytest -n 2 --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
 
 lint: .venv/.stamp ## ruff: style and format
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

@@ -11,10 +11,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from functions.setup.compiled import load as load_corpus
 from functions.setup.index import build
@@ -36,23 +38,35 @@ STATE = ROOT / ".local" / "tests" / os.environ.get("PYTEST_XDIST_WORKER", "alone
 FAST = {"RECOVER_AFTER_SECONDS": "40", "MODEL_PARK_SECONDS": "2"}
 
 
-#: Files that share one worker because they share one running system, and those that take longest: they begin first.
+#: Files that share one worker because they share one running system, and what takes longest: that begins first.
 TOGETHER = {"test_outage": "cluster", "test_page": "cluster", "test_trashnet": "cluster"}
 LONGEST = ("test_chaos", "cluster", "test_run", "test_rules", "test_evaluation", "test_serving")
 
 _reserved: list[socket.socket] = []
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def _group(path: str) -> str:
+    """Whose work a test is, by its file."""
+    name = Path(path).stem
+    return TOGETHER.get(name, name)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One file (or what shares a system) is one worker's work, the longest first, so that both end at the same time."""
+    """The longest first, so that both workers end at the same time."""
+    order = {name: n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(_group(item.path.name), len(order)))
 
-    def group(item: pytest.Item) -> str:
-        return TOGETHER.get(item.path.stem, item.path.stem)
 
-    items.sort(key=lambda item: LONGEST.index(group(item)) if group(item) in LONGEST else len(LONGEST))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
+class ByGroup(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
+    """One file, or what shares a system, is one worker's work."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid.split("::", maxsplit=1)[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
+    """How `-n` deals out the tests (xdist 3.8's own groups need what pytest 9.2 no longer has)."""
+    return ByGroup(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
