@@ -512,7 +512,8 @@ def test_two_photos_are_compared_by_colours_forms_and_what_was_ticked(client: op
     same = compared(client, bottle, bottle, [1])
     assert verdicts(same) == ["not_done", "cannot_tell", "not_done", "not_done"]
     changed = compared(client, bottle, other, [0, 1])
-    assert verdicts(changed) == ["done", "done", "cannot_tell", "cannot_tell"]
+    assert verdicts(changed) == ["done", "done", "not_done", "not_done"], "who ticks some says that the others are open"
+    assert verdicts(compared(client, bottle, other, [])) == ["cannot_tell"] * 4, "who ticks nothing says nothing"
     blank = io.BytesIO()
     Image.new("RGB", (320, 240), "white").save(blank, "JPEG")
     assert verdicts(compared(client, bottle, blank.getvalue(), [0, 1, 2, 3])) == ["cannot_tell"] * 4

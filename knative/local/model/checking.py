@@ -2,8 +2,9 @@
 forms, the material, and what the citizen ticked.
 
 The data block is {"item": {"name"}, "steps": [{"step", "phase", "text"}], "checklist": [step]}. A step is done where it
-was ticked and the photos differ in what it changes; not done where it was not ticked and nothing of that changed; else
-nobody can tell. Screens and swapped objects are not seen here, and never claimed.
+was ticked and the photos differ in what it changes. It is not done where the citizen ticked others and left it out, or
+where nothing was ticked and nothing of it changed; else nobody can tell. Screens and swapped objects are not seen here,
+and never claimed.
 """
 
 from __future__ import annotations
@@ -62,7 +63,10 @@ def compare(data: dict[str, Any], found: Difference, before: Glance, after: Glan
     """The whole Comparison answer."""
     ticked = set(data.get("checklist") or ())
     steps = [
-        {"step": step["step"], **_judged(step["step"] in ticked, found.blank, found.changed(step["phase"]))}
+        {
+            "step": step["step"],
+            **_judged(step["step"] in ticked if ticked else None, found.blank, found.changed(step["phase"])),
+        }
         for step in data["steps"]
     ]
     return {
@@ -75,7 +79,8 @@ def compare(data: dict[str, Any], found: Difference, before: Glance, after: Glan
     }
 
 
-def _judged(ticked: bool, blank: bool, changed: list[str]) -> dict[str, str]:
+def _judged(ticked: bool | None, blank: bool, changed: list[str]) -> dict[str, str]:
+    """`ticked` is None where the citizen ticked nothing at all: that says nothing of any step."""
     if blank:
         return {"verdict": "cannot_tell", "seen": "사진에 보이는 것이 없어서 알 수 없어요."}
     what = "과 ".join(_ASPECTS[aspect] for aspect in changed)
@@ -83,8 +88,10 @@ def _judged(ticked: bool, blank: bool, changed: list[str]) -> dict[str, str]:
         return {"verdict": "done", "seen": f"했다고 표시하셨고, 두 사진의 {what}이 달라졌어요."}
     if ticked:
         return {"verdict": "cannot_tell", "seen": "했다고 표시하셨지만, 두 사진에서 달라진 점이 보이지 않아요."}
-    if changed:
+    if ticked is None and changed:
         return {"verdict": "cannot_tell", "seen": f"두 사진의 {what}이 다르지만, 했다고 표시하지 않으셨어요."}
+    if changed:
+        return {"verdict": "not_done", "seen": "다른 단계만 했다고 표시하셨어요."}
     return {"verdict": "not_done", "seen": "표시하지 않으셨고, 두 사진에서 달라진 점도 보이지 않아요."}
 
 
