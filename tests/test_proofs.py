@@ -174,7 +174,7 @@ def refusal(response: TestResponse) -> tuple[int, str]:
 
 def types(world: World, analysis: str) -> list[str]:
     """What the analysis said, without the addresses that were given out."""
-    return [type_ for type_ in world.types(analysis) if type_ != "upload.v1.presigned"]
+    return [type_ for type_ in world.types(analysis) if type_ != "proof.v1.presigned"]
 
 
 def told(ingress: Ingress) -> list[Event[Any]]:
@@ -307,7 +307,7 @@ def test_an_address_for_an_after_photo(citizen: Citizen, world: World, ingress: 
     assert [event.id for event in events] == [
         row["id"] for row in world.rows("SELECT id FROM analysis_events ORDER BY n")
     ]
-    assert world.types(analysis) == ["upload.v1.presigned"] * 2
+    assert world.types(analysis) == ["proof.v1.presigned"] * 2
     assert world.rows("SELECT id FROM analyses WHERE user_id = %s AND status = 'presigned'", citizen.user_id) == []
     assert citizen.state(analysis)["proofs"] == [], "nothing has been asked for yet"
 
