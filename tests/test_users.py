@@ -38,7 +38,11 @@ from tests.steps import World, deliver, load
 
 ROOT = Path(__file__).parents[1]
 ME = "/api/v1/users/me"
-TODAY = datetime.now(KOREA).replace(hour=12, minute=0, second=0, microsecond=0)
+
+
+def noon() -> datetime:
+    """Of today in Seoul, whenever it is asked: the suite may run past midnight there."""
+    return datetime.now(KOREA).replace(hour=12, minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,7 @@ class Me:
     def asked(self, day: int, item: str = "milk-carton", to: str = "carton", **columns: Any) -> str:
         """Asked `day` days ago, and told where it goes."""
         state = columns.pop("state", None)
-        analysis = asked(self.world, self.id, TODAY - timedelta(days=day), **columns)
+        analysis = asked(self.world, self.id, noon() - timedelta(days=day), **columns)
         assert deliver(self.aggregate, guided(self.world, analysis, item, to, state=state)).status == 204
         return analysis
 
@@ -81,7 +85,7 @@ class Me:
         """The same, and graded that day."""
         proof = {name: columns.pop(name) for name in ("score", "missed") if name in columns}
         analysis = self.asked(day, item, to, **columns)
-        event = graded(self.world, analysis, grade, TODAY - timedelta(days=day), **proof)
+        event = graded(self.world, analysis, grade, noon() - timedelta(days=day), **proof)
         assert deliver(self.aggregate, event).status == 204
         return analysis
 
@@ -110,7 +114,7 @@ def me(new_me: Callable[[], Me]) -> Me:
 
 
 def day(ago: int) -> str:
-    return (TODAY - timedelta(days=ago)).date().isoformat()
+    return (noon() - timedelta(days=ago)).date().isoformat()
 
 
 # --- statistics
