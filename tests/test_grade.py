@@ -406,8 +406,8 @@ def test_the_standin_grades_by_what_it_can_see_and_says_so(app: Flask, world: Wo
     one = shown(world, objects, picture("another light", (255, 120, 90)), checklist=[0, 1, 2])
     deliver(app, one.event)
     row = world.proof_state(one.proof)
-    assert (row["grade"], row["made_by"]["standin"]) == ("high", True)
-    assert [verdict["verdict"] for verdict in row["verdicts"]] == ["done", "done", "done", "cannot_tell"]
+    assert (row["grade"], row["score"], row["made_by"]["standin"]) == ("middle", 80, True)
+    assert [verdict["verdict"] for verdict in row["verdicts"]] == ["done", "done", "done", "not_done"]
     assert all("표시하" in verdict["seen"] for verdict in row["verdicts"])
     notes = world.row("SELECT answer FROM model_calls")["answer"]["parsed"]["notes"]
     assert "체크하신 내용과 두 사진의 차이만 보고 판단했어요." in notes
