@@ -15,30 +15,16 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
 from functions.generate.guide import PHASES, Brief, Cited, Guide, Step, mended, parse, plain, problems, settled
-from functions.generate.llm import fenced
 from functions.shared import messages
+from functions.shared.calls import fenced
 from functions.shared.conditions import State
 from functions.shared.decisions import paths
 from functions.shared.events import Event, GuidanceGenerated, RulesRetrieved, UploadPresigned
 from functions.shared.search import Rulebook
 from knative.local.model.guidance import compose
+from tests.proving import rule
 from tests.standin import Standin
 from tests.steps import Provider, World, deliver, deliver_at_once, load, scripted_provider
-
-
-def rule(phase: str, number: int, text: str, destination: str | None = None) -> dict[str, Any]:
-    return {
-        "id": f"clear-pet.{phase}.{number}",
-        "phase": phase,
-        "text": text,
-        "destination": destination,
-        "basis": "directive",
-        "source": {"title": "지침", "url": None},
-        "effective_from": "2021-12-25",
-        "checked": "2026-06-01",
-        "disagreement": None,
-    }
-
 
 RULES = [
     rule("prepare", 1, "내용물을 깨끗이 비워 주세요."),
@@ -174,7 +160,6 @@ def test_a_second_best_place_is_not_the_destination() -> None:
     assert problems(GUIDE.model_copy(update={"destination": "take_back"}), brief)
 
 
-@pytest.mark.usefixtures("rules")
 def test_every_item_in_every_state_gets_a_guide_that_holds(world: World) -> None:
     """The real rules, the stand-in's words and our own checks fit together: nothing needs a repair."""
     rulebook = Rulebook(world.db, None)

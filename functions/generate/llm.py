@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import openai
@@ -12,7 +11,7 @@ from pydantic import BaseModel, SecretStr
 
 from functions.generate.followup import FollowUp
 from functions.generate.guide import Guide
-from functions.shared.calls import Answer, Chain, Terms, ask, plain_schema
+from functions.shared.calls import Answer, Chain, Terms, ask, fenced, plain_schema
 
 #: The prompt. `guide.PROMPT_VERSION` changes whenever a word here changes.
 _SYSTEM = """\
@@ -90,11 +89,6 @@ class Writer:
 
 def _repair(form: str, problems: list[str] | None) -> str:
     return form.format(problems="\n".join(f"- {problem}" for problem in problems)) if problems else ""
-
-
-def fenced(data: dict[str, Any]) -> str:
-    """`data` as one line of JSON that cannot end the block it stands in, whatever the citizen wrote."""
-    return json.dumps(data, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _refuses(error: Exception) -> bool:

@@ -6,7 +6,6 @@ The citizen's question, and anything else the citizen or a model wrote, is not s
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
 import openai
@@ -15,7 +14,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from functions.grade.comparison import Comparison
-from functions.shared.calls import Answer, Terms, ask, plain_schema
+from functions.shared.calls import Answer, Terms, ask, fenced, plain_schema
 
 #: The prompt. `comparison.PROMPT_VERSION` changes whenever a word here changes.
 _SYSTEM = """\
@@ -72,11 +71,6 @@ class Eyes:
         if problem:
             parts.append({"type": "text", "text": _REPAIR.format(problem=problem)})
         return ask(self._chain, [SystemMessage(_SYSTEM), HumanMessage(parts)], self._terms)
-
-
-def fenced(data: dict[str, Any]) -> str:
-    """`data` as one line of JSON that cannot end the block it stands in."""
-    return json.dumps(data, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _picture(photo: bytes) -> dict[str, object]:

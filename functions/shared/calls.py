@@ -123,6 +123,11 @@ def _read(message: Any, ms: int) -> Answer:
     )
 
 
+def fenced(data: dict[str, Any]) -> str:
+    """`data` as one line of JSON that cannot end the block it stands in, whatever the citizen wrote."""
+    return json.dumps(data, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e")
+
+
 def plain_schema(schema: dict[str, Any]) -> dict[str, Any]:
     """A JSON schema without lengths and ranges: we check those ourselves, and not every provider knows them."""
     checked = ("minLength", "maxLength", "minimum", "maximum", "maxItems")
