@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from functions.grade.comparison import Comparison
@@ -56,10 +57,10 @@ def unused(db: Database, objects: Objects, after: After) -> list[Flag]:
         strangers = _strangers(tx, after)
     turned = hashes(after.jpeg)
     near = sorted(_candidates(own, turned), key=lambda one: (not one.here, one.bits, one.photo["id"].hex))
-    pictures = [Picture(after.jpeg, quarters) for quarters in range(4)] if near else []
+    picture = cache(lambda quarters: Picture(after.jpeg, quarters))
     for one in near[:MOST_LOOKED_AT]:
         try:
-            agreement = pictures[one.quarters].likeness(Picture(objects.get(one.photo["model_key"])))
+            agreement = picture(one.quarters).likeness(Picture(objects.get(one.photo["model_key"])))
         except Missing:
             continue
         if agreement >= COPY:

@@ -57,7 +57,7 @@ class Picture:
     """A photo as it is compared: small and grey. `photo` is a JPEG, looked at as it is or turned by `quarters`."""
 
     def __init__(self, photo: bytes, quarters: int = 0) -> None:
-        self._kept = _opened(photo, quarters).resize((_KEPT, _KEPT), Image.Resampling.BOX)
+        self._kept = _turned(_opened(photo), quarters).resize((_KEPT, _KEPT), Image.Resampling.BOX)
 
     def likeness(self, other: Picture) -> float:
         """From -1 to 1: how far their fine structure agrees where they fit best. COPY and more: one is of the other."""
@@ -78,7 +78,8 @@ class _Grain(NamedTuple):
 
 def hashes(photo: bytes) -> list[str]:
     """The perceptual hash of a JPEG as it is, and turned by one, two and three quarters."""
-    return [phash(_opened(photo, quarters)) for quarters in range(4)]
+    picture = _opened(photo)
+    return [phash(_turned(picture, quarters)) for quarters in range(4)]
 
 
 def bits(one: str, other: str) -> int:
@@ -87,10 +88,13 @@ def bits(one: str, other: str) -> int:
     return min((first ^ second).bit_count(), (_mirrored(first) ^ second).bit_count())
 
 
-def _opened(photo: bytes, quarters: int) -> Image.Image:
+def _opened(photo: bytes) -> Image.Image:
     opened = Image.open(BytesIO(photo))
     opened.draft("L", (_KEPT, _KEPT))
-    picture = opened.convert("L")
+    return opened.convert("L")
+
+
+def _turned(picture: Image.Image, quarters: int) -> Image.Image:
     return picture.transpose(_QUARTERS[quarters - 1]) if quarters else picture
 
 
