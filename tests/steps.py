@@ -289,11 +289,6 @@ def pipeline_database(servers: Addresses, indexed_url: str) -> str:
     return copied(servers, indexed_url)
 
 
-@pytest.fixture(scope="session")
-def rules(pipeline_database: str) -> None:
-    """For tests that live on the real rules: those are in the database."""
-
-
 @pytest.fixture
 def world(pipeline_database: str) -> Iterator[World]:
     """That database, empty but for the rules."""

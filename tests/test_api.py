@@ -12,8 +12,7 @@ import json
 import os
 import threading
 import uuid
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +20,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psycopg
 import pytest
 import requests
@@ -32,10 +30,7 @@ from psycopg.types.json import Jsonb
 from werkzeug.test import TestResponse
 
 from functions.presign.signing import LARGEST, Presigner
-from functions.setup.compiled import load as load_corpus
-from functions.setup.index import build
 from functions.shared import messages, naming, outbox, wire
-from functions.shared.embeddings import DIMENSIONS
 from functions.shared.events import (
     AnalysisExpired,
     AnalysisFailed,
@@ -46,10 +41,9 @@ from functions.shared.events import (
     PhotoIngested,
     RulesRetrieved,
 )
-from functions.shared.postgres import Database
 from functions.shared.tokens import Signer, new_pair
 from knative.local.parts import Addresses
-from tests.conftest import migrated
+from tests.conftest import copied
 
 ROOT = Path(__file__).parents[1]
 ANALYZE, ANALYSES = "/api/v1/waste/analyze", "/api/v1/waste/analyses"
@@ -86,27 +80,10 @@ class Broker:
         self._server.server_close()
 
 
-class Hashed:
-    """An embedder that needs no model: equal texts, equal vectors; nothing is near anything else."""
-
-    model, dimensions = "hashed", DIMENSIONS
-
-    def query(self, texts: Sequence[str]) -> list[list[float]]:
-        return self.passages(texts)
-
-    def passages(self, texts: Sequence[str]) -> list[list[float]]:
-        seeds = [zlib.crc32(text.encode()) for text in texts]
-        return [np.random.default_rng(seed).uniform(-1, 1, self.dimensions).tolist() for seed in seeds]
-
-
 @pytest.fixture(scope="module")
-def database_url(servers: Addresses) -> str:
+def database_url(servers: Addresses, indexed_url: str) -> str:
     """A database of this module alone, with the real rules in it."""
-    url = migrated(servers)
-    database = Database(url)
-    build(database, load_corpus(ROOT / "rag-index" / "corpus"), Hashed(), say=lambda line: None)
-    database.close()
-    return url
+    return copied(servers, indexed_url)
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,6 @@ def test_the_rule_that_speaks_of_what_was_asked(question: str, id_: str | None) 
     assert (found and found["id"]) == (id_ and f"pet.{id_}")
 
 
-@pytest.mark.usefixtures("rules")
 def test_every_rule_may_be_quoted(world: World) -> None:
     rules = world.rows("SELECT id, phase, text, destination FROM rules ORDER BY id")
     for one in rules:
@@ -165,7 +164,6 @@ def test_every_rule_may_be_quoted(world: World) -> None:
     assert len(rules) > 500
 
 
-@pytest.mark.usefixtures("rules")
 def test_the_standin_only_quotes_and_knows_where_everything_goes(world: World) -> None:
     rulebook = Rulebook(world.db, None)
     items = world.rows("SELECT id, name_ko, doc FROM items WHERE kind = 'item' ORDER BY id")[::5]

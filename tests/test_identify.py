@@ -22,8 +22,6 @@ from functions.shared.search import Found
 from tests.standin import Standin
 from tests.steps import Provider, World, deliver, deliver_at_once, load, scripted_provider
 
-pytestmark = pytest.mark.usefixtures("rules")
-
 UNKNOWN = {"contents": "unknown", "dirt": "unknown", "label": "unknown", "cap": "unknown", "damage": "unknown"}
 
 

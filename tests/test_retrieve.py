@@ -20,8 +20,6 @@ from tests.rulebooks import LetterPairs
 from tests.standin import Standin
 from tests.steps import Provider, World, deliver, deliver_at_once, load, scripted_provider
 
-pytestmark = pytest.mark.usefixtures("rules")
-
 
 @pytest.fixture
 def env(pipeline_env: dict[str, str], model: Standin, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:

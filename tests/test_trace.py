@@ -20,7 +20,6 @@ def app(pipeline_env: dict[str, str], model: Standin, monkeypatch: pytest.Monkey
     return load("identify")
 
 
-@pytest.mark.usefixtures("rules")
 def test_events_attempts_calls_and_times_in_order(
     app: Flask, world: World, objects: Objects, model: Standin, capsys: pytest.CaptureFixture[str]
 ) -> None:

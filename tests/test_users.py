@@ -53,7 +53,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def app(pipeline_database: str, rules: None, keys: Path) -> Flask:
+def app(pipeline_database: str, keys: Path) -> Flask:
     environ = {"DATABASE_URL": pipeline_database, "JWT_PUBLIC_KEYS_DIR": str(keys / "public")}
     return create(load_settings(Settings, environ))
 
@@ -417,7 +417,7 @@ def test_a_quiz_of_a_withdrawn_lesson_is_over(me: Me) -> None:
     assert me.post(f"lessons/{lesson['id']}/answers", {"answers": first_options(lesson)}).status_code == 404
 
 
-def test_every_item_in_every_state_has_a_quiz_with_one_right_answer_each(pipeline_database: str, rules: None) -> None:
+def test_every_item_in_every_state_has_a_quiz_with_one_right_answer_each(pipeline_database: str) -> None:
     """Held against the corpus as it is compiled, not against what the quiz was made from."""
     corpus = load_corpus(ROOT / "rag-index" / "corpus")
     by_owner: dict[str, list[Any]] = {}
