@@ -150,8 +150,27 @@ def test_what_cannot_be_judged_is_refused_and_not_guessed(
     reply = deliver(app, one.event)
     assert reply.event is not None
     assert reply.event.data == ProofRefused(proof_id=one.proof, reason="unclear")
-    assert world.proof_state(one.proof)["detail"] == "3 of 10 could be judged"
+    row = world.proof_state(one.proof)
+    assert row["detail"] == "3 of 10 could be judged"
+    assert [seen["verdict"] for seen in row["verdicts"]] == ["cannot_tell", "done", "cannot_tell", "cannot_tell"]
     assert world.state(one.analysis)["status"] == "completed"
+
+
+def test_only_a_step_for_some_things_can_be_one_that_does_not_apply(
+    app: Flask, world: World, objects: Objects, model: Standin
+) -> None:
+    one = shown(world, objects)
+    world.do(
+        "UPDATE retrievals SET passages = jsonb_set(passages, '{1,text}', to_jsonb(%s::text)) WHERE analysis_id = %s",
+        "기름이 남으면 세제로 닦아 주세요.",
+        one.analysis,
+    )
+    judged(model, one, "done", "not_applicable", "not_applicable", "done")
+    deliver(app, one.event)
+    row = world.proof_state(one.proof)
+    assert [seen["verdict"] for seen in row["verdicts"]] == ["done", "not_applicable", "cannot_tell", "done"]
+    assert (row["grade"], row["score"]) == ("high", 100)
+    assert [point["step"] for point in row["feedback"]["points"]] == [2]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +265,10 @@ def test_one_call_shows_both_photos_and_only_rules(
     name = world.row("SELECT name_ko FROM items WHERE id = 'clear-pet-bottle'")["name_ko"]
     assert told(provider) == {
         "item": {"id": "clear-pet-bottle", "name": name},
-        "steps": [{"step": n, "phase": rule["phase"], "text": rule["text"]} for n, rule in enumerate(RULES[:4])],
+        "steps": [
+            {"step": n, "phase": rule["phase"], "text": rule["text"], "conditional": False}
+            for n, rule in enumerate(RULES[:4])
+        ],
         "checklist": [0],
     }
     assert not any(word in str(request) for word in ("비밀질문", "중랑구", "house", "모델이 쓴 말"))

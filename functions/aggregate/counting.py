@@ -24,8 +24,8 @@ from functions.shared.postgres import Tx
 class Grade:
     """A graded proof, with the thing and its destination ("" where municipalities differ) as its guide had them.
 
-    `missed`: the phases of the steps that were not done, one entry for each step. `day`: of the grade, in Seoul.
-    `corrected`: there is a guide of a later round, so it counts for nothing.
+    `missed`: the phases in which a step was not done, each once: three steps of one phase are one miss.
+    `day`: of the grade, in Seoul. `corrected`: there is a guide of a later round, so it counts for nothing.
     """
 
     proof_id: uuid.UUID
@@ -86,8 +86,8 @@ def grades(tx: Tx, user_id: uuid.UUID) -> list[Grade]:
     rows = tx.execute(
         """SELECT p.id AS proof_id, p.finished_at AS at, (p.finished_at AT TIME ZONE 'Asia/Seoul')::date AS day,
                   p.grade, p.score, g.item_id, coalesce(g.content->>'destination', '') AS destination,
-                  ARRAY(SELECT v->>'phase' FROM jsonb_array_elements(p.verdicts) v WHERE v->>'verdict' = 'not_done')
-                      AS missed,
+                  ARRAY(SELECT DISTINCT v->>'phase' FROM jsonb_array_elements(p.verdicts) v
+                        WHERE v->>'verdict' = 'not_done' ORDER BY 1) AS missed,
                   EXISTS (SELECT 1 FROM guides l WHERE l.analysis_id = p.analysis_id AND l.round > p.round) AS corrected
            FROM proofs p JOIN guides g ON g.analysis_id = p.analysis_id AND g.round = p.round
            WHERE p.user_id = %s AND p.status = 'graded' ORDER BY p.finished_at, p.id""",

@@ -15,7 +15,7 @@ from typing import Any
 from functions.shared.postgres import Database, Tx
 
 GRADES = ("high", "middle", "low")
-VERDICTS = ("done", "not_done", "cannot_tell")
+VERDICTS = ("done", "not_done", "cannot_tell", "not_applicable")
 QUESTIONS = ("answered", "declined", "failed", "asked")
 
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 #: Of the prompt in llm.py: part of every stored call.
-PROMPT_VERSION = "compare-2"
+PROMPT_VERSION = "compare-3"
 
-Verdict = Literal["done", "not_done", "cannot_tell"]
+Verdict = Literal["done", "not_done", "cannot_tell", "not_applicable"]
 
 #: Letters a sentence about what was seen may have to be shown.
 LONGEST = 120
@@ -69,8 +69,11 @@ def parse(answer: dict[str, Any] | None, asked: Collection[int]) -> Comparison |
     return comparison
 
 
-def verdict(seen: StepSeen) -> Verdict:
-    """What counts of a verdict: a step that is said to be done because something is written was not seen being done."""
+def verdict(seen: StepSeen, *, conditional: bool) -> Verdict:
+    """What counts of a verdict: a step that is said to be done because something is written was not seen being done,
+    and only one that is asked of some things (`conditional`) can be one that does not apply."""
+    if seen.verdict == "not_applicable":
+        return "not_applicable" if conditional else "cannot_tell"
     return "cannot_tell" if seen.verdict == "done" and _WRITING.search(seen.seen) else seen.verdict
 
 

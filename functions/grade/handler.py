@@ -6,7 +6,7 @@ makes a grade of that (rubric.py). What the citizen wrote is not read here at al
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -101,10 +101,12 @@ def _graded(event: Event[ProofIngested], deps: Deps) -> Done:
     compared = compare(deps.db, deps.objects, deps.eyes, task)
     honesty.seen(compared.comparison)
     found = {one.step: one for one in compared.comparison.steps}
-    verdicts = [(step, verdict(found[step.step])) for step in steps]
-    result = rubric.rate((step.weight, given) for step, given in verdicts)
+    verdicts = [(step, verdict(found[step.step], conditional=step.conditional)) for step in steps]
+    result = rubric.rate((step.phase, given) for step, given in verdicts)
+    rows = rubric.rows(verdicts, {n: one.seen for n, one in found.items()})
     if result.grade is None or result.score is None:
-        raise NoProof("unclear", f"{result.judged} of {result.weight} could be judged")
+        judged = f"{float(result.judged):g} of {result.weight} could be judged"
+        return _refused(event.data.proof_id, "unclear", judged, rows)
     grade, score = result.grade, result.score
 
     def save(tx: Tx) -> None:
@@ -113,7 +115,7 @@ def _graded(event: Event[ProofIngested], deps: Deps) -> Done:
             proof_id,
             grade=grade,
             score=score,
-            verdicts=rubric.rows(verdicts, {n: one.seen for n, one in found.items()}),
+            verdicts=rows,
             feedback=rubric.feedback(grade, verdicts),
             made_by=compared.made_by,
             flags=flags,
@@ -149,14 +151,19 @@ def _data(proof: Mapping[str, Any], steps: list[Step]) -> dict[str, Any]:
     asked = {step.step for step in steps}
     return {
         "item": {"id": proof["item_id"], "name": proof["item"]},
-        "steps": [{"step": step.step, "phase": step.phase, "text": step.rule} for step in steps],
+        "steps": [
+            {"step": step.step, "phase": step.phase, "text": step.rule, "conditional": step.conditional}
+            for step in steps
+        ],
         "checklist": [step for step in proof["checklist"] or [] if step in asked],
     }
 
 
-def _refused(proof_id: str, reason: str, detail: str) -> Done:
+def _refused(proof_id: str, reason: str, detail: str, verdicts: Sequence[Mapping[str, Any]] = ()) -> Done:
+    """`verdicts`: what was seen of each step, where the photos were compared."""
+
     def save(tx: Tx) -> None:
-        if not proofs.refuse(tx, proof_id, reason, detail, frm={"ingested"}):
+        if not proofs.refuse(tx, proof_id, reason, detail, frm={"ingested"}, verdicts=verdicts):
             raise Superseded(f"proof {proof_id} has ended")
 
     return Done(ProofRefused(proof_id=proof_id, reason=reason), save)

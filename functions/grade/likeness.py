@@ -42,7 +42,7 @@ _WORTH, _LOOKS = 0.5, 4
 #: Grey values that an outline may differ by from its surroundings: more says nothing more. Otherwise one round cap on a
 #: white table is like any other, because its outline outweighs all that is on it.
 _OUTLINE = 5
-_CLIPPED = [max(128 - _OUTLINE, min(128 + _OUTLINE, value)) for value in range(256)]
+_CLIPPED = bytes(max(128 - _OUTLINE, min(128 + _OUTLINE, value)) for value in range(256))
 #: Fine structure shorter than this is noise: a blank wall is a copy of no other blank wall.
 _FLAT = 1.0
 #: Shares of its sides by which a picture may have been cut, and how much finer that is then looked for.
@@ -131,7 +131,7 @@ def _grain(picture: Image.Image, cut: Cut, side: int) -> _Grain:
     box = (left, top, picture.width - right, picture.height - bottom)
     small = picture.resize((side, side), Image.Resampling.BOX, box=box)
     blurred = small.filter(ImageFilter.GaussianBlur(2))
-    values = ImageChops.subtract(small, blurred, 1, 128).point(_CLIPPED).tobytes()
+    values = ImageChops.subtract(small, blurred, 1, 128).tobytes().translate(_CLIPPED)
     mean = sum(values) / len(values)
     return _Grain(values, mean, sqrt(max(0.0, sum(map(mul, values, values)) - len(values) * mean * mean)))
 

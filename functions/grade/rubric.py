@@ -1,23 +1,26 @@
 """From verdicts to a grade: 상 (high), 중 (middle), 하 (low) with a score, or none where too little can be seen. Pure.
 
 Every weight and threshold of a grade stands here. What must hold, whatever they are (tests/test_rubric.py tries every
-combination): doing more never grades lower; a step that cannot be judged leaves the sum and so never lowers a grade;
-and where most of it cannot be judged there is no grade, but the wish for a better photo.
+combination): doing more never grades lower; a step that cannot be judged, or does not apply to this thing, leaves the
+sum and so never lowers a grade; and where most cannot be judged there is no grade, but the wish for a better photo.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from functions.grade.comparison import Verdict, shown
 from functions.shared import messages
+from functions.shared.rules import conditional
 
-#: How much a step counts, by its phase. What is dirty or still has foreign parts on it spoils what it is collected with
-#: ("비우고, 헹구고, 분리하고, 섞지 않는다": the two in the middle are the work): washing and separating count most.
-#: Emptying shows in the washing too. Where it is put counts no more than that, because a photo seldom shows the bin,
-#: and then the grade is to rest on what it does show.
+#: How much a phase counts; its steps share it, so that three steps of handing over are no more than one. What is dirty
+#: or still has foreign parts on it spoils what it is collected with ("비우고, 헹구고, 분리하고, 섞지 않는다": the two
+#: in the middle are the work): washing and separating count most. Emptying shows in the washing too. Where it is put
+#: counts no more than that: a photo seldom shows the bin, and then the grade is to rest on what it does show.
 WEIGHTS = {"prepare": 2, "wash": 3, "separate": 3, "dispose": 2}
 
 #: Share of the weight that must be judged. Under half, most of a grade would be a guess.
@@ -30,13 +33,15 @@ MIDDLE = 50
 @dataclass(frozen=True, slots=True)
 class Step:
     """A step as it was advised: its number in the guide, its `text`, and the text of the `rule` it rests on, which is
-    what it is held against. `weight` 0: there is nothing to do."""
+    what it is held against. `weight` is that of its phase, 0 where there is nothing to do; `conditional`: the rule asks
+    it of only some things, so it may not apply."""
 
     step: int
     phase: str
     text: str
     rule: str
     weight: int
+    conditional: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Result:
 
     grade: str | None
     score: int | None
-    judged: int
+    judged: Fraction
     weight: int
 
 
@@ -63,22 +68,32 @@ def advised(steps: Sequence[Mapping[str, Any]], passages: Iterable[Mapping[str, 
         of_phase = [rule for rule in cited if rule["phase"] == step["phase"]]
         text = " ".join(rule["text"] for rule in of_phase or cited)
         weight = 0 if step["text"] in nothing else WEIGHTS[step["phase"]]
-        found.append(Step(n, step["phase"], step["text"], text, weight))
+        some = all(conditional(rule["text"]) for rule in of_phase or cited)
+        found.append(Step(n, step["phase"], step["text"], text, weight, some))
     return found
 
 
-def rate(verdicts: Iterable[tuple[int, Verdict]]) -> Result:
-    """The result of (weight, verdict) of every step: the share of the weight done, of what can be judged."""
-    given = list(verdicts)
-    weight = sum(weight for weight, _ in given)
-    done = sum(weight for weight, verdict in given if verdict == "done")
-    undone = sum(weight for weight, verdict in given if verdict == "not_done")
-    judged = done + undone
-    if judged == 0 or judged < JUDGED * weight:
+def rate(verdicts: Iterable[tuple[str, Verdict]]) -> Result:
+    """The result of (phase, verdict) of every step that weighs anything: the share done of what can be judged, phase by
+    phase, by their weights."""
+    given: dict[str, Counter[Verdict]] = {}
+    for phase, verdict in verdicts:
+        if verdict != "not_applicable":
+            given.setdefault(phase, Counter())[verdict] += 1
+    weight = sum(WEIGHTS[phase] for phase in given)
+    judged = sum((WEIGHTS[phase] * Fraction(_judged(of), of.total()) for phase, of in given.items()), Fraction())
+    if judged == 0 or judged < Fraction(JUDGED) * weight:
         return Result(None, None, judged, weight)
-    score = 100 * done // judged  # rounded down: 100 is only what leaves nothing undone
-    grade = "high" if undone == 0 else "middle" if score >= MIDDLE else "low"
+    counted = {phase: of for phase, of in given.items() if _judged(of)}
+    done = sum(WEIGHTS[phase] * Fraction(of["done"], _judged(of)) for phase, of in counted.items())
+    score = int(100 * done / sum(WEIGHTS[phase] for phase in counted))  # rounded down: 100 leaves nothing undone
+    undone = any(of["not_done"] for of in counted.values())
+    grade = "high" if not undone else "middle" if score >= MIDDLE else "low"
     return Result(grade, score, judged, weight)
+
+
+def _judged(of: Counter[Verdict]) -> int:
+    return of["done"] + of["not_done"]
 
 
 def feedback(grade: str, verdicts: Sequence[tuple[Step, Verdict]]) -> dict[str, Any]:
@@ -93,7 +108,7 @@ def feedback(grade: str, verdicts: Sequence[tuple[Step, Verdict]]) -> dict[str, 
         summary.append(messages.text("grade.feedback.well", phases=_phases(well)))
     if unseen:
         summary.append(messages.text("grade.feedback.unseen"))
-    points = [_point(step, verdict) for step, verdict in verdicts if verdict != "done"]
+    points = [_point(step, verdict) for step, verdict in verdicts if verdict in {"not_done", "cannot_tell"}]
     return {"summary": " ".join(summary), "points": points}
 
 

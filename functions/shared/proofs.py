@@ -45,15 +45,28 @@ def advance(tx: Tx, proof_id: str | uuid.UUID, *, frm: Collection[str], to: str)
 
 
 def refuse(
-    tx: Tx, proof_id: str | uuid.UUID, reason: str, detail: str, *, frm: Collection[str] = tuple(sorted(OPEN))
+    tx: Tx,
+    proof_id: str | uuid.UUID,
+    reason: str,
+    detail: str,
+    *,
+    frm: Collection[str] = tuple(sorted(OPEN)),
+    verdicts: Sequence[Mapping[str, Any]] = (),
 ) -> bool:
-    """End the proof as refused(`reason`); False where it had ended (or is not in `frm`). The state before is kept."""
+    """End the proof as refused(`reason`); False where it had ended (or is not in `frm`). The state before is kept, and
+    what was seen of the steps (`verdicts`), where anybody looked."""
     _lock(tx, proof_id)
     row = tx.execute(
         """UPDATE proofs SET status = 'refused', reason = %(reason)s, detail = %(detail)s, refused_from = status,
-                  finished_at = now()
+                  finished_at = now(), verdicts = %(verdicts)s
            WHERE id = %(id)s AND status = ANY(%(frm)s) RETURNING id""",
-        {"id": proof_id, "reason": reason, "detail": detail[:500], "frm": list(frm)},
+        {
+            "id": proof_id,
+            "reason": reason,
+            "detail": detail[:500],
+            "frm": list(frm),
+            "verdicts": Jsonb([dict(verdict) for verdict in verdicts]) if verdicts else None,
+        },
     ).fetchone()
     return row is not None
 

@@ -5,8 +5,9 @@ The same selection serves the index validation (every outcome must have at least
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -20,6 +21,20 @@ FEWEST, MOST = 5, 10
 
 #: Between the answers an outcome belongs to and what it says: "‘있어요’라고 답했다면, 우유팩은 …".
 CASE = "라고 답했다면, "
+
+
+#: "If there is …", "if it is broken": what a rule asks of only some things. Not "if you rinse it, …", a way to do it.
+_IF = re.compile(
+    r"(?:[있없했졌았었렸났왔혔였겼같많적남않넘]으|[^있없]다|크|이|우|지|나뉘|풀리|열리|만하|쩡하|끗하|눅하|다르|이라|"
+    r"나오|가 나)면(?=[ ,])"
+)
+_SENTENCE = re.compile(r"(?<=[.!?])\s")
+
+
+def conditional(text: str) -> bool:
+    """Whether a rule asks something of only some: its first sentence begins with an "if" about the thing. By letters
+    alone, so it may be wrong: nothing worse may follow than that a step counts for nothing."""
+    return bool(_IF.search(_SENTENCE.split(text, maxsplit=1)[0]))
 
 
 def leaf_key(to: Sequence[str]) -> str:
@@ -68,6 +83,21 @@ def holding(rows: Iterable[Mapping[str, Any]], facts: Mapping[str, str], on: dat
         and (row["effective_to"] is None or on <= row["effective_to"])
         and all(facts.get(axis, values[0]) in values for axis, values in row["conditions"].items())
     ]
+
+
+def aside(passages: Iterable[Passage], decided: str | None, unproven: Collection[str]) -> list[Passage]:
+    """The passages with what is no step set aside as a caution: rules on handing over that send the thing elsewhere
+    than it is `decided` to go, or that hold only in a state nobody has told (`unproven` ids). "If the stain stays, it
+    is waste" is good to know; done beside the other it would be wrong.
+    """
+    found = [
+        replace(one, phase="dont")
+        if one.phase == "dispose"
+        and (one.id in unproven or (decided is not None and one.destination not in {None, decided}))
+        else one
+        for one in passages
+    ]
+    return sorted(found, key=lambda one: PHASES.index(one.phase))
 
 
 def ordered(rows: Iterable[Mapping[str, Any]], own: Collection[str], limit: int = MOST) -> list[Mapping[str, Any]]:

@@ -33,7 +33,7 @@ from functions.shared.matching import rank
 from functions.shared.phrases import Reading
 from functions.shared.postgres import Database, Tx, Unavailable
 from functions.shared.regions import KOREA, exception_for
-from functions.shared.rules import MOST, Passage, holding, leaf_key, ordered
+from functions.shared.rules import MOST, Passage, aside, holding, leaf_key, ordered
 
 __all__ = ["Candidate", "Entry", "Found", "Item", "Option", "Part", "Question", "Rulebook", "Selection"]
 
@@ -219,6 +219,10 @@ class Rulebook:
             rules = self._measured(rules, vector)
         fit = ordered(rules, {item_id, *owners[2:]}, limit)
         chosen = [Passage.of(rule, decided=len(leaves) == 1) for rule in fit]
+        if not exception:
+            places = {leaf["to"][0] if len(leaf["to"]) == 1 else None for leaf in found.leaves}
+            unproven = {rule["id"] for rule in fit if rule["leaf"] is None and rule["conditions"].keys() - known.keys()}
+            chosen = aside(chosen, places.pop() if len(places) == 1 else None, unproven)
         return Selection(chosen, cut=cut, ranked=vector is not None)
 
     def rule(self, rule_id: str) -> Passage | None:

@@ -143,7 +143,7 @@ def _step(draw: _Draw, matter: Matter, bank: Bank, locale: str) -> Question | No
         made = draw.question("step", text, [(one, one) for one in (right.text, *wrong)], right)
         if made:
             return made
-    return None
+    return _said_of("dont", draw, matter, bank, locale, id_="step")  # nothing but where it goes: then what not to do
 
 
 def _about(draw: _Draw, matter: Matter, bank: Bank, locale: str) -> Question | None:
@@ -151,18 +151,20 @@ def _about(draw: _Draw, matter: Matter, bank: Bank, locale: str) -> Question | N
     return _said_of("why", draw, matter, bank, locale) or _said_of("dont", draw, matter, bank, locale)
 
 
-def _said_of(phase: str, draw: _Draw, matter: Matter, bank: Bank, locale: str) -> Question | None:
-    rules = [rule for rule in matter.rules if rule.phase == phase]
-    if not rules:
+def _said_of(
+    phase: str, draw: _Draw, matter: Matter, bank: Bank, locale: str, *, id_: str = "about"
+) -> Question | None:
+    rules = [rule for rule in matter.rules if rule.phase == phase and (phase, rule.basis) != ("why", "survey")]
+    if not rules:  # how many get it wrong is no reason
         return None
-    right = draw.mixed("about", rules, lambda rule: rule.id)[0]
+    right = draw.mixed(id_, rules, lambda rule: rule.id)[0]
 
     def other(family: Family) -> list[str]:
         return [text for text in family.said[phase] if not draw.known.speaks_of(subjects(text))]
 
-    wrong = _of_others(draw, "about", matter, bank, other)
+    wrong = _of_others(draw, id_, matter, bank, other)
     text = messages.text(f"quiz.{phase}", locale, item=matter.name)
-    return draw.question("about", text, [(one, one) for one in (right.text, *wrong)], right)
+    return draw.question(id_, text, [(one, one) for one in (right.text, *wrong)], right)
 
 
 def _of_others(

@@ -42,7 +42,7 @@ export function lessonLink(id, at) {
 /** A sentence of ours and the rule it stands on. */
 function told(label, sentence) {
   return sentence && h("div", { className: "told" }, h("h3", {}, t(label)),
-    h("p", {}, sentence.text, " ", ruleButton(sentence.rule_id, "§", t("page.rule.open.other"))),
+    h("p", {}, sentence.text, " ", sentence.rule_id && ruleButton(sentence.rule_id, "§", t("page.rule.open.other"))),
     h("small", {}, [sentence.basis_name, sentence.source?.title].filter(Boolean).join(" · ")));
 }
 

@@ -5,7 +5,7 @@ import { call } from "./api.js";
 import { maker } from "./guide.js";
 import { moment, t } from "./texts.js";
 
-const MARKS = { done: "✓", not_done: "✕", cannot_tell: "?" };
+const MARKS = { done: "✓", not_done: "✕", cannot_tell: "?", not_applicable: "–" };
 
 /** A grade {code, name} as a small badge, for lists and headings. */
 export function gradeBadge({ code, name }) {
@@ -38,7 +38,7 @@ function verdicts({ steps, checklist, feedback }) {
       h("div", {},
         h("p", {}, h("strong", {}, verdict_name), " ", h("small", {}, phase_name), h("br"), text),
         seen && h("p", { className: "seen" }, t("page.proof.seen", { seen })),
-        checklist.includes(step) && h("p", { className: "seen" }, t("page.proof.ticked")),
+        (checklist ?? []).includes(step) && h("p", { className: "seen" }, t("page.proof.ticked")),
         advice(step)))));
 }
 

@@ -47,6 +47,7 @@ export function verifyPanel(changed) {
         proofView(current, photos()),
         current.grade && current.grade.code !== "high" && lessonLink(current.item?.id, current.finished_at),
         current.reason && form && retry(form.element),
+        current.reason && !form && h("p", { className: "note" }, t("page.proof.no_more")),
         disputeView(id, current, contest),
       ]),
       form?.element,
@@ -122,7 +123,7 @@ function resultForm({ id, guide }, ticked, changed) {
     h("h2", { tabIndex: -1 }, t("page.proof.title")),
     h("p", {}, t("page.proof.what")),
     h("fieldset", { className: "checklist" }, h("legend", {}, t("page.proof.checklist")),
-      guide.steps.map((step, index) => h("label", { className: "check" }, boxes[index],
+      guide.steps.map((step, index) => step.to_do && h("label", { className: "check" }, boxes[index],
         h("span", {}, h("small", {}, step.phase_name), " ", step.text)))),
     picker.element, problem, send, bar.element);
 

@@ -3,8 +3,8 @@ forms, the material, and what the citizen ticked.
 
 The data block is {"item": {"name"}, "steps": [{"step", "phase", "text"}], "checklist": [step]}. A step is done where it
 was ticked and the photos differ in what it changes. It is not done where the citizen ticked others and left it out, or
-where nothing was ticked and nothing of it changed; else nobody can tell. Screens and swapped objects are not seen here,
-and never claimed.
+where nothing was ticked and nothing of it changed; else nobody can tell. A step for only some things
+("conditional") that was left out is taken not to apply. Screens and swapped objects are not seen here, never claimed.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def compare(data: dict[str, Any], found: Difference, before: Glance, after: Glan
     steps = [
         {
             "step": step["step"],
-            **_judged(step["step"] in ticked if ticked else None, found.blank, found.changed(step["phase"])),
+            **_applied(
+                step, _judged(step["step"] in ticked if ticked else None, found.blank, found.changed(step["phase"]))
+            ),
         }
         for step in data["steps"]
     ]
@@ -77,6 +79,13 @@ def compare(data: dict[str, Any], found: Difference, before: Glance, after: Glan
         "steps": steps,
         "notes": _notes(found, before, after),
     }
+
+
+def _applied(step: dict[str, Any], judged: dict[str, str]) -> dict[str, str]:
+    """A step for only some things that was left out: the citizen knows whether theirs is one, this model does not."""
+    if step.get("conditional") and judged["verdict"] == "not_done":
+        return {"verdict": "not_applicable", "seen": "어떤 경우에만 하는 단계인데, 표시하지 않으셨어요."}
+    return judged
 
 
 def _judged(ticked: bool | None, blank: bool, changed: list[str]) -> dict[str, str]:
