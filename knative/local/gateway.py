@@ -26,11 +26,14 @@ from yarl import URL
 
 from functions.shared import messages, naming, wire
 from functions.shared.events import Event, UploadStored
+from functions.shared.http import MAX_HEADERS, SECURITY_HEADERS
 from knative.local import manifests, parts
 from knative.local.serving import CannotStart, Config, Revision, Spec, free_ports, notice
 
 #: Longest request body, bytes. Photos go straight to the object store, never through here.
 LARGEST_BODY = 1 << 20
+#: Longest path with its query, bytes: a function's server (gunicorn) takes 4094 for the whole request line.
+LONGEST_PATH = 4000
 
 FAILURES = (CannotStart, aiohttp.ClientError, TimeoutError)
 BEGUN = web.RequestKey("begun", web.StreamResponse)
@@ -108,6 +111,10 @@ class Doors:
         name = self._routes.function(request.path)
         if name not in self.revisions:
             return _problem(request, 404, "not_found")
+        if len(request.raw_path) > LONGEST_PATH:
+            return _problem(request, 414, "bad_request")
+        if sum(len(k) + len(v) for k, v in request.headers.items()) > MAX_HEADERS:
+            return _problem(request, 431, "headers_too_large")
         headers: CIMultiDict[str] = CIMultiDict(
             (k, v)
             for k, v in request.headers.items()
@@ -245,7 +252,7 @@ def _problem(request: web.Request, status: int, code: str) -> web.Response:
         "code": code,
         "detail": messages.text(f"problem.{code}.detail", locale),
     }
-    headers = {"Retry-After": "1"} if status >= 500 else {}
+    headers = SECURITY_HEADERS | ({"Retry-After": "1"} if status >= 500 else {})
     text = json.dumps(document, ensure_ascii=False)
     return web.Response(status=status, text=text, content_type="application/problem+json", headers=headers)
 
