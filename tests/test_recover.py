@@ -238,8 +238,10 @@ def test_every_tick_is_one_line_of_counts(app: Flask, world: World, caplog: pyte
         "expired": 0,
         "given_up": 0,
         "announced": 0,
+        "abandoned_deleted": 0,
         "photos_deleted": 0,
         "leftovers_deleted": 0,
+        "orphans_deleted": 0,
         "dead_letters": 0,
         "stuck": 0,
     }

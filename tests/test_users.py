@@ -53,8 +53,13 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def app(pipeline_database: str, keys: Path) -> Flask:
-    environ = {"DATABASE_URL": pipeline_database, "JWT_PUBLIC_KEYS_DIR": str(keys / "public")}
+def app(pipeline_database: str, redis_url: str, keys: Path) -> Flask:
+    environ = {
+        "DATABASE_URL": pipeline_database,
+        "REDIS_URL": redis_url,
+        "RATE_LIMIT_PER_MINUTE": "100000",
+        "JWT_PUBLIC_KEYS_DIR": str(keys / "public"),
+    }
     return create(load_settings(Settings, environ))
 
 
@@ -152,8 +157,8 @@ def test_a_month_adds_up(me: Me) -> None:
         ("milk-carton", 2, 1),
     ]
     assert stats["steps"] == [
-        {"phase": "wash", "name": "세척", "missed": 2},
         {"phase": "separate", "name": "분리", "missed": 2},
+        {"phase": "wash", "name": "세척", "missed": 1},  # however many steps of washing one result missed
     ]
 
 
@@ -238,6 +243,7 @@ def test_unknown_queries_are_refused(me: Me, path: str) -> None:
 
 
 def test_a_lesson_says_what_the_rules_say(me: Me) -> None:
+    me.graded(3, "low", missed=["wash"])
     me.graded(2, "low", missed=["wash", "wash", "separate"])
     me.graded(1, "middle", missed=["separate"])
     me.graded(0, "high")
@@ -249,17 +255,24 @@ def test_a_lesson_says_what_the_rules_say(me: Me) -> None:
         "id": "milk-carton",
         "name": me.world.row("SELECT name_ko FROM items WHERE id = 'milk-carton'")["name_ko"],
     }
-    assert (lesson["wrong"], lesson["right_since"], lesson["taken"]) == (2, 1, {"times": 0, "best": None})
+    assert (lesson["wrong"], lesson["right_since"], lesson["taken"]) == (3, 1, {"times": 0, "best": None})
     assert lesson["missed"] == [
         {"phase": "wash", "name": "세척", "missed": 2},
         {"phase": "separate", "name": "분리", "missed": 2},
     ]
-    for part, phase in (("rule", "wash"), ("mistake", "dont"), ("why", "why")):
-        kept = me.world.row("SELECT * FROM rules WHERE id = %s", lesson[part]["rule_id"])
-        assert kept["phase"] == phase
-        assert kept["text"].endswith(lesson[part]["text"])
-        assert lesson[part]["source"]["title"] == kept["source_title"]
-        assert lesson[part]["basis_name"] == messages.text(f"basis.{kept['basis']}")
+    kept = me.world.row("SELECT * FROM rules WHERE id = %s", lesson["rule"]["rule_id"])
+    assert kept["phase"] == "wash"
+    assert kept["text"].endswith(lesson["rule"]["text"])
+    assert lesson["rule"]["source"]["title"] == kept["source_title"]
+    assert lesson["rule"]["basis_name"] == messages.text(f"basis.{kept['basis']}")
+    for part, phase in (("mistake", "dont"), ("why", "why")):  # of what was missed: a rule's, or else our own sentence
+        about = lesson[part]
+        if about["rule_id"]:
+            kept = me.world.row("SELECT * FROM rules WHERE id = %s", about["rule_id"])
+            assert (kept["phase"], kept["text"]) == (phase, about["text"])
+        else:
+            assert about["text"] == messages.text(f"lesson.{'mistake' if phase == 'dont' else 'why'}.wash")
+            assert about["basis"] == "author"
     assert "correct" not in json.dumps(lesson)
 
 
@@ -277,7 +290,8 @@ def test_a_lesson_speaks_of_the_thing_as_it_was(me: Me) -> None:
 @pytest.mark.parametrize("phase", PHASES[:4])
 def test_a_lesson_teaches_the_step_that_was_missed_most(me: Me, phase: str) -> None:
     other = next(one for one in PHASES[:4] if one != phase)
-    me.graded(0, "low", missed=[other, phase, phase])
+    me.graded(1, "low", missed=[phase])
+    me.graded(0, "low", missed=[other, phase, other])
     lesson = me.lesson()
     told = me.world.row("SELECT phase FROM rules WHERE id = %s", lesson["rule"]["rule_id"])["phase"]
     assert told == phase  # the rules of a milk carton speak of all four

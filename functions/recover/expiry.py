@@ -67,8 +67,7 @@ def uploads(db: Database, objects: Objects, broker: Broker, after_seconds: int, 
         stat = objects.head(one["key"])
         if stat is not None:
             data = UploadStored(key=one["key"], size=stat.size, etag=stat.etag)
-            _announce(db, broker, _event(one, _step(one, f"stored:{stat.etag}:{one['times']}"), data))
-            announced += 1
+            announced += _announce(db, broker, _event(one, _step(one, f"stored:{stat.etag}:{one['times']}"), data))
         elif one["created_at"] < datetime.now(UTC) - UPLOAD_TIME:
             expired += _never_came(db, broker, one)
     return announced, expired
@@ -134,10 +133,14 @@ def model_gone(db: Database, broker: Broker, ends: float) -> int:
     return len(events)
 
 
-def _announce(db: Database, broker: Broker, event: Event[Payload]) -> None:
-    with db.transaction() as tx:
-        outbox.append(tx, event)
+def _announce(db: Database, broker: Broker, event: Event[Payload]) -> bool:
+    try:
+        with db.transaction() as tx:
+            outbox.append(tx, event)
+    except LookupError:  # the citizen left just now
+        return False
     broker.post(event)
+    return True
 
 
 def _expire(db: Database, broker: Broker, analysis: dict[str, Any], status: str, reason: str) -> bool:

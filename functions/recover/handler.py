@@ -106,8 +106,10 @@ def _tick(deps: Deps) -> dict[str, int]:
     try:
         counts["announced"], no_photo = expiry.uploads(db, objects, broker, settings.recover_after_seconds, ends)
         counts["expired"] += no_photo
+        counts["abandoned_deleted"] = photos.abandoned(db, objects, ends)
         counts["photos_deleted"] = photos.expired(db, objects, settings.photo_days, ends)
         counts["leftovers_deleted"] = photos.leftovers(db, objects, ends)
+        counts["orphans_deleted"] = photos.orphans(db, objects, ends)
     except Unavailable as error:  # the events above must not wait for the object store
         log.warning("tick incomplete", error=str(error))
     if not left(ends):

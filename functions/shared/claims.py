@@ -45,11 +45,19 @@ class LeaseLost(Exception):
     """Somebody else took the work over; nothing of ours may be stored."""
 
 
+class Vanished(Exception):
+    """The claim went with its analysis, because the citizen left: nothing is to be done any more, and nobody told."""
+
+
 def claim(tx: Tx, consumer: str, event: Event[Payload]) -> Claim | Held:
-    """Take the event for `consumer`, or say who holds it."""
+    """Take the event for `consumer`, or say who holds it.
+
+    The analysis is locked first: one that is just being deleted counts as gone, it does not break the claim.
+    """
     taken = tx.execute(
         """INSERT INTO claims AS c (consumer, event_source, event_id, analysis_id, state, lease_until)
-           VALUES (%(consumer)s, %(source)s, %(id)s, (SELECT a.id FROM analyses a WHERE a.id = %(subject)s::uuid),
+           VALUES (%(consumer)s, %(source)s, %(id)s,
+                   (SELECT a.id FROM analyses a WHERE a.id = %(subject)s::uuid FOR KEY SHARE),
                    'running', now() + make_interval(secs => %(lease)s))
            ON CONFLICT (consumer, event_source, event_id) DO UPDATE
               SET state = 'running', attempts = c.attempts + 1, next_attempt_at = NULL,
@@ -82,7 +90,8 @@ def claim(tx: Tx, consumer: str, event: Event[Payload]) -> Claim | Held:
 
 
 def finish(tx: Tx, mine: Claim, outcome: str, reply_n: int | None = None) -> None:
-    """Acknowledge: `outcome` is event, nothing, superseded or rejected. LeaseLost where the claim is no longer ours."""
+    """Acknowledge: `outcome` is event, nothing, superseded or rejected. LeaseLost where the claim is no longer ours,
+    Vanished where it is no longer anybody's; so everywhere below."""
     _update(tx, mine, "state = 'done', finished_at = now(), error = NULL, outcome = %s, reply_n = %s", outcome, reply_n)
 
 
@@ -115,7 +124,7 @@ def release_or_park(tx: Tx, mine: Claim, error: str, park_seconds: float) -> boo
         },
     ).fetchone()
     if row is None:
-        raise LeaseLost(f"{mine.consumer} lost the lease on {mine.id}")
+        raise _lost(tx, mine)
     return bool(row["state"] == "parked")
 
 
@@ -126,4 +135,14 @@ def _update(tx: Tx, mine: Claim, assignment: str, *values: object) -> None:
         (*values, mine.consumer, mine.source, mine.id, mine.attempt),
     )
     if found.rowcount != 1:
-        raise LeaseLost(f"{mine.consumer} lost the lease on {mine.id}")
+        raise _lost(tx, mine)
+
+
+def _lost(tx: Tx, mine: Claim) -> LeaseLost | Vanished:
+    row = tx.execute(
+        "SELECT 1 FROM claims WHERE consumer = %s AND event_source = %s AND event_id = %s",
+        (mine.consumer, mine.source, mine.id),
+    ).fetchone()
+    if row is None:
+        return Vanished(f"what {mine.id} speaks of is gone with its citizen")
+    return LeaseLost(f"{mine.consumer} lost the lease on {mine.id}")

@@ -12,6 +12,7 @@ Retry, Unavailable     503                                                      
 held by another        409                                                      retried
 done before            200 + the stored reply while nobody claimed it, or 204   same reply again
 Rejected               200 + analysis.v1.failed                                 visible to the citizen
+the citizen has left   204, whatever else was the matter                        acknowledged
 undecodable, a bug     500                                                      retries, dead letter, kept by recover
 =====================  =======================================================  ==================================
 
@@ -29,7 +30,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import flask
 
 from functions.shared import claims, lifecycle, outbox, telemetry, wire
-from functions.shared.claims import Claim, Held, LeaseLost
+from functions.shared.claims import Claim, Held, LeaseLost, Vanished
 from functions.shared.events import AnalysisFailed, Event, Payload, Undecodable
 from functions.shared.lifecycle import Superseded
 from functions.shared.postgres import Database, Tx, Unavailable
@@ -151,7 +152,11 @@ class _Runner(Generic[D]):
         if isinstance(mine, Held):
             return self._held(event, mine)
         with telemetry.context(correlation_id=mine.correlation_id):
-            return self._work(dataclasses.replace(event, correlation_id=mine.correlation_id), mine)
+            try:
+                return self._work(dataclasses.replace(event, correlation_id=mine.correlation_id), mine)
+            except Vanished as error:
+                self.log.info("vanished", why=str(error))
+                return flask.Response(status=204)
 
     def _work(self, event: Event[Payload], mine: Claim) -> flask.Response:
         db = self.deps.db
@@ -175,7 +180,7 @@ class _Runner(Generic[D]):
                 parked = claims.release_or_park(tx, mine, str(error), error.park_seconds)
             self.log.warning("model down", parked=parked, error=str(error))
             return flask.Response(status=204) if parked else flask.Response(str(error), status=503)
-        except LeaseLost:
+        except (LeaseLost, Vanished):
             raise
         except Exception as error:
             self._release(mine, error)
@@ -217,8 +222,11 @@ class _Runner(Generic[D]):
             return flask.Response("another delivery of this event is being worked on", status=409)
         if held.reply_n is None or held.reply_claimed:
             return flask.Response(status=204)
-        with self.deps.db.transaction() as tx:
-            return _reply(outbox.load(tx, event.subject, held.reply_n))
+        try:
+            with self.deps.db.transaction() as tx:
+                return _reply(outbox.load(tx, event.subject, held.reply_n))
+        except LookupError:  # it went with its citizen just now
+            return flask.Response(status=204)
 
 
 def _reply(event: Event[Payload] | None) -> flask.Response:

@@ -7,11 +7,12 @@ today. `aggregate` opens and ends lessons; here only answers are written.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from psycopg.types.json import Jsonb
 
@@ -23,9 +24,20 @@ from functions.shared.postgres import Database, Tx
 from functions.shared.regions import KOREA
 from functions.shared.rules import PHASES, Passage, leaf_key
 from functions.shared.search import Rulebook
+from functions.users import answers as a
 from functions.users import bank, quiz
 from functions.users.bank import Bank
 from functions.users.quiz import Matter, Question, names_the_place
+
+_WORD = re.compile(r"[가-힣]{2,}")
+#: Beginnings of words that fit every rule, so that they tell no two apart.
+_COMMON = frozenset(
+    re.findall(
+        r"\S+",
+        "주세 세요 해요 하고 넣어 넣으 버려 버리 배출 모아 함께 따로 다른 같은 있으 있어 없으 않아 않으 마세 말고 그대 "
+        "그리 모두 먼저 깨끗 종량 재활 쓰레 분리 때는 것은 것이 하지 되지 돼요 안에 밖에 경우 한번 물건 부분",
+    )
+)
 
 #: So many lessons are shown, those with the most wrong grades first.
 MOST = 20
@@ -57,8 +69,8 @@ class Lessons:
         self._database, self._rulebook = database, rulebook
         self._bank: Bank | None = None
 
-    def read(self, user_id: uuid.UUID, locale: str) -> dict[str, Any]:
-        """{lessons, learned}: what is still to be learned, and how many lessons have been."""
+    def read(self, user_id: uuid.UUID, locale: str) -> a.AllLessons:
+        """What is still to be learned, and how many lessons have been."""
         with self._database.transaction() as tx:
             rows = _rows(tx, user_id)
             learned = tx.execute(
@@ -67,7 +79,7 @@ class Lessons:
             ).fetchone()
         return {"lessons": [self._shown(row, locale) for row in rows], "learned": learned["n"] if learned else 0}
 
-    def answer(self, user_id: uuid.UUID, lesson_id: uuid.UUID, given: Answers, locale: str) -> dict[str, Any]:
+    def answer(self, user_id: uuid.UUID, lesson_id: uuid.UUID, given: Answers, locale: str) -> a.QuizResult:
         """Check the answers, keep them, and say which are right and why. Problem 404 or 422."""
         with self._database.transaction() as tx:
             rows = _rows(tx, user_id, lesson_id)
@@ -80,9 +92,8 @@ class Lessons:
             _keep(tx, user_id, lesson_id, checked, right)
         return {"right": right, "of": len(questions), "answers": checked}
 
-    def _shown(self, row: Mapping[str, Any], locale: str) -> dict[str, Any]:
+    def _shown(self, row: Mapping[str, Any], locale: str) -> a.Lesson:
         matter = self.matter(row, locale)
-        rules = matter.rules if matter else []
         return {
             "id": str(row["id"]),
             "item": {"id": row["item_id"], "name": row[f"name_{locale}"]},
@@ -91,8 +102,8 @@ class Lessons:
             "missed": missed(row["missed"], locale),
             "opened_at": row["opened_at"].isoformat(),
             "rule": _passage(matter.broken if matter else None, locale),
-            "mistake": _passage(next((rule for rule in rules if rule.phase == "dont"), None), locale),
-            "why": _passage(next((rule for rule in rules if rule.phase == "why"), None), locale),
+            "mistake": _related(matter, "dont", locale) if matter else None,
+            "why": _related(matter, "why", locale) if matter else None,
             "quiz": [
                 {
                     "id": question.id,
@@ -131,8 +142,8 @@ class Lessons:
         return known
 
 
-def missed(phases: Mapping[str, int], locale: str) -> list[dict[str, Any]]:
-    """Steps that were not done, by phase, most often first: [{phase, name, missed}]."""
+def missed(phases: Mapping[str, int], locale: str) -> list[a.Missed]:
+    """Steps that were not done, by phase, most often first."""
     names = {phase: messages.text(f"phase.{phase}", locale) for phase in phases}
     return [{"phase": phase, "name": names[phase], "missed": phases[phase]} for phase in most_missed(phases)]
 
@@ -161,7 +172,7 @@ def _rows(tx: Tx, user_id: uuid.UUID, lesson_id: uuid.UUID | None = None) -> lis
     ).fetchall()
 
 
-def _checked(questions: Sequence[Question], given: Sequence[Answer]) -> list[dict[str, Any]]:
+def _checked(questions: Sequence[Question], given: Sequence[Answer]) -> list[a.Checked]:
     chosen = {answer.question: answer.option for answer in given}
     if len(given) != len(questions) or chosen.keys() != {question.id for question in questions}:
         raise Problem(422, "quiz_incomplete")
@@ -180,14 +191,14 @@ def _checked(questions: Sequence[Question], given: Sequence[Answer]) -> list[dic
     ]
 
 
-def _keep(tx: Tx, user_id: uuid.UUID, lesson_id: uuid.UUID, checked: Sequence[Mapping[str, Any]], right: int) -> None:
+def _keep(tx: Tx, user_id: uuid.UUID, lesson_id: uuid.UUID, checked: Sequence[a.Checked], right: int) -> None:
     """The last attempts and the best are kept, all are counted. The lesson's row is locked first: aggregate takes no
     lesson away whose quiz is being answered; before it the citizen's, as whoever removes them does."""
     tx.execute("SELECT 1 FROM users WHERE id = %s FOR KEY SHARE", (user_id,))
     there = tx.execute("UPDATE lessons SET taken = taken + 1 WHERE id = %s AND NOT withdrawn", (lesson_id,))
     if not there.rowcount:
         raise Problem(404, "lesson_not_found")
-    answers = [{name: one[name] for name in ("question", "option", "right")} for one in checked]
+    answers = [{"question": one["question"], "option": one["option"], "right": one["right"]} for one in checked]
     tx.execute(
         "INSERT INTO quiz_answers (id, lesson_id, user_id, answers, right_ones) VALUES (%s, %s, %s, %s, %s)",
         (uuid.uuid4(), lesson_id, user_id, Jsonb(answers), right),
@@ -203,7 +214,31 @@ def _keep(tx: Tx, user_id: uuid.UUID, lesson_id: uuid.UUID, checked: Sequence[Ma
     )
 
 
-def _passage(rule: Passage | None, locale: str) -> dict[str, Any] | None:
+def _related(matter: Matter, phase: str, locale: str) -> a.LessonRule:
+    """What is said in `phase` (dont, why) of the very thing that was missed; where the rules say nothing of it, our own
+    sentence about missing such a step: a true reason for something else would teach the wrong thing."""
+    broken = matter.broken
+    about = _words(broken.text)
+    rules = [rule for rule in matter.rules if rule.phase == phase and rule.id != broken.id]
+    fitting = max(rules, key=lambda rule: len(_words(rule.text) & about), default=None)
+    if fitting and _words(fitting.text) & about:
+        return cast(a.LessonRule, _passage(fitting, locale))
+    key, step = {"dont": "mistake", "why": "why"}[phase], broken.phase if broken.phase in PHASES[:4] else "dispose"
+    return {
+        "rule_id": None,
+        "text": messages.text(f"lesson.{key}.{step}", locale),
+        "source": {"title": messages.text("lesson.source", locale), "url": None},
+        "basis": "author",
+        "basis_name": messages.text("basis.author", locale),
+    }
+
+
+def _words(text: str) -> set[str]:
+    """What a sentence is about: the beginnings of its words, without what any rule says."""
+    return {word[:2] for word in _WORD.findall(text)} - _COMMON
+
+
+def _passage(rule: Passage | None, locale: str) -> a.LessonRule | None:
     if rule is None:
         return None
     return {

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from functions.shared.config import secret
+from functions.shared.edge import EdgeSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(EdgeSettings):
     """`jwt_public_keys_dir` holds the public keys of `auth`, one `<kid>.pem` each."""
 
     database_url: str = secret()

@@ -13,6 +13,7 @@ from typing import Any
 from functions.shared import messages
 from functions.shared.destinations import DESTINATIONS
 from functions.shared.postgres import Tx
+from functions.users import answers as a
 from functions.users.lessons import missed
 
 #: Period → its days; `all` has no beginning.
@@ -25,7 +26,7 @@ WEAKEST = 10
 ONE_DAY = timedelta(days=1)
 
 
-def stats(tx: Tx, user_id: uuid.UUID, period: str, today: date, locale: str) -> dict[str, Any]:
+def stats(tx: Tx, user_id: uuid.UUID, period: a.Period, today: date, locale: str) -> a.Stats:
     """The statistics of that period."""
     rows = tx.execute("SELECT * FROM user_days WHERE user_id = %s ORDER BY day", (user_id,)).fetchall()
     active = [row["day"] for row in rows if row["analyses"] or row["high"] or row["middle"] or row["low"]]
@@ -36,8 +37,8 @@ def stats(tx: Tx, user_id: uuid.UUID, period: str, today: date, locale: str) -> 
            WHERE t.user_id = %s AND t.day BETWEEN %s AND %s ORDER BY t.day, t.item_id, t.destination""",
         (user_id, first, today),
     ).fetchall()
-    grades = {grade: sum(day[grade] for day in days) for grade in ("high", "middle", "low")}
-    graded = sum(grades.values())
+    grades = _grades({grade: sum(day[grade] for day in days) for grade in ("high", "middle", "low")})
+    graded = grades["high"] + grades["middle"] + grades["low"]
     return {
         "period": period,
         "from": first.isoformat(),
@@ -54,7 +55,7 @@ def stats(tx: Tx, user_id: uuid.UUID, period: str, today: date, locale: str) -> 
     }
 
 
-def streak(active: Collection[date], today: date) -> dict[str, int]:
+def streak(active: Collection[date], today: date) -> a.Streak:
     """Days in a row on which something happened: up to now (yesterday will do, today is not over), and at best."""
     days, current, longest = set(active), 0, 0
     for first in (day for day in days if day - ONE_DAY not in days):
@@ -68,7 +69,7 @@ def streak(active: Collection[date], today: date) -> dict[str, int]:
     return {"current": current, "longest": longest}
 
 
-def reports(tx: Tx, user_id: uuid.UUID, locale: str) -> list[dict[str, Any]]:
+def reports(tx: Tx, user_id: uuid.UUID, locale: str) -> list[a.Report]:
     """The weekly reports, newest first."""
     rows = tx.execute(
         "SELECT week, content FROM weekly_reports WHERE user_id = %s ORDER BY week DESC", (user_id,)
@@ -79,14 +80,22 @@ def reports(tx: Tx, user_id: uuid.UUID, locale: str) -> list[dict[str, Any]]:
     return [_report(row["week"], row["content"], names, locale) for row in rows]
 
 
-def _report(week: date, content: Mapping[str, Any], names: Mapping[str, str], locale: str) -> dict[str, Any]:
+def _report(week: date, content: Mapping[str, Any], names: Mapping[str, str], locale: str) -> a.Report:
     return {
         "week": week.isoformat(),
         "analyses": content["analyses"],
-        "grades": {grade: content[grade] for grade in ("high", "middle", "low")},
+        "grades": _grades(content),
         "accuracy": content["accuracy"],
         "change": content["change"],
-        "weak_items": [{**item, "name": names.get(item["id"], item["id"])} for item in content["weak_items"]],
+        "weak_items": [
+            {
+                "id": item["id"],
+                "name": names.get(item["id"], item["id"]),
+                "graded": item["graded"],
+                "right": item["right"],
+            }
+            for item in content["weak_items"]
+        ],
         "sentence": messages.text(
             f"report.{content['sentence']}",
             locale,
@@ -97,14 +106,22 @@ def _report(week: date, content: Mapping[str, Any], names: Mapping[str, str], lo
     }
 
 
-def _days(days: Iterable[Mapping[str, Any]], first: date, last: date, *, every: bool) -> list[dict[str, Any]]:
-    names = ("analyses", "high", "middle", "low")
-    known = {day["day"]: {name: day[name] for name in names} for day in days}
+def _grades(of: Mapping[str, int]) -> a.Grades:
+    return {"high": of["high"], "middle": of["middle"], "low": of["low"]}
+
+
+def _days(days: Iterable[Mapping[str, Any]], first: date, last: date, *, every: bool) -> list[a.DayCount]:
+    known = {day["day"]: day for day in days}
+    nothing = dict.fromkeys(("analyses", "high", "middle", "low"), 0)
     shown = [first + n * ONE_DAY for n in range((last - first).days + 1)] if every else sorted(known)
-    return [{"day": day.isoformat(), **known.get(day, dict.fromkeys(names, 0))} for day in shown]
+    return [_day(day, known.get(day, nothing)) for day in shown]
 
 
-def _destinations(items: Iterable[Mapping[str, Any]], locale: str) -> list[dict[str, Any]]:
+def _day(day: date, of: Mapping[str, Any]) -> a.DayCount:
+    return {"day": day.isoformat(), "analyses": of["analyses"], **_grades(of)}
+
+
+def _destinations(items: Iterable[Mapping[str, Any]], locale: str) -> list[a.PlaceCount]:
     summed = _summed(items, "destination")
     return [
         {
@@ -125,7 +142,7 @@ def _place(code: str, locale: str) -> str:
     return place.en if locale == "en" else place.ko
 
 
-def _items(items: Iterable[Mapping[str, Any]], locale: str) -> list[dict[str, Any]]:
+def _items(items: Iterable[Mapping[str, Any]], locale: str) -> list[a.ItemCount]:
     rows = list(items)
     names = {row["item_id"]: row[f"name_{locale}"] or row["item_id"] for row in rows}
     weakest = sorted(
@@ -136,7 +153,7 @@ def _items(items: Iterable[Mapping[str, Any]], locale: str) -> list[dict[str, An
     ]
 
 
-def _steps(items: Iterable[Mapping[str, Any]], locale: str) -> list[dict[str, Any]]:
+def _steps(items: Iterable[Mapping[str, Any]], locale: str) -> list[a.Missed]:
     phases: dict[str, int] = {}
     for row in items:
         for phase, times in row["missed"].items():
