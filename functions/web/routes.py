@@ -1,4 +1,5 @@
-"""The page, its style and modules, and its texts. Nothing from elsewhere is loaded, and the policy forbids it."""
+"""The page, its style and modules, its texts, and the API's document. Nothing from elsewhere is loaded: the policy
+forbids it."""
 
 from __future__ import annotations
 
@@ -32,6 +33,20 @@ def create(settings: Settings) -> Flask:
         response = flask.make_response(template.render(lang=lang, t=partial(messages.text, locale=lang)))
         response.headers["Content-Security-Policy"] = policy
         return _cached(response, vary="Cookie")
+
+    @app.get("/api/docs")
+    def docs() -> ResponseReturnValue:
+        """The API's page: every operation with a form that sends it. For programmers, so in English only."""
+        response = flask.send_from_directory(PAGE, "docs.html")
+        response.headers["Content-Security-Policy"] = policy
+        return _cached(response)
+
+    @app.get("/api/openapi.json")
+    def document() -> ResponseReturnValue:
+        """The document of the whole API (`make schemas` writes it), the one thing here that every origin may read."""
+        response = flask.send_from_directory(PAGE, "openapi.json")
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        return _cached(response)
 
     @app.get("/page/<path:name>")
     def file(name: str) -> ResponseReturnValue:

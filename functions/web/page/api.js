@@ -1,8 +1,12 @@
-// The public API as the page uses it. A visitor is a guest; the token is made on first need and kept in this browser.
+// The public API as the page uses it. A visitor is a guest, made on first need, or an account. Both have a session here: a
+// token for a quarter of an hour, and one that is good once for the next two. All tabs share it, so one renews it for all.
 
 import { lang, t } from "./texts.js";
 
 const TOKEN = "growbin.token";
+const SESSION = "growbin.session"; // {refresh_token, kind, expires_at}, or {kind, over} of an account that must log in
+const EARLY_MS = 60_000; // renewed so long before its end: nobody waits for a refusal first
+const OTHER_TAB_MS = 3000;
 
 /** An answer that is not the one hoped for: `code` for the page, `title` and `detail` for people, `body` for the rest. */
 export class Problem extends Error {
@@ -24,7 +28,8 @@ export class Offline extends Error {
   }
 }
 
-async function request(method, path, body, headers = {}) {
+/** Ask the API as nobody: what needs no token, such as logging in. */
+export async function request(method, path, body, headers = {}) {
   const options = { method, headers: { "Accept-Language": lang, ...headers }, cache: "no-store" };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
@@ -41,29 +46,114 @@ async function request(method, path, body, headers = {}) {
   return answer;
 }
 
-let guest = null; // one visitor, even when two requests need the token at once
-
-/** The visitor's token; a new guest where there is none yet. */
-export async function token() {
-  const kept = localStorage.getItem(TOKEN);
-  if (kept) return kept;
-  guest ??= request("POST", "/auth/guest").finally(() => { guest = null; });
-  const made = await guest;
-  localStorage.setItem(TOKEN, made.token);
-  return made.token;
+function kept() {
+  try {
+    return JSON.parse(localStorage.getItem(SESSION)) ?? {};
+  } catch {
+    return {};
+  }
 }
 
-/** Ask the API as this visitor. A token that is no longer good is replaced once. */
-export async function call(method, path, body, headers = {}) {
-  for (let again = true; ; again = false) {
-    const mine = await token();
+/** The visitor's token, renewed where it is about to end; that of a new guest where there is none yet. */
+export async function token() {
+  const mine = localStorage.getItem(TOKEN);
+  const { expires_at: end = Infinity } = kept();
+  if (mine && Date.now() < end - EARLY_MS) return mine;
+  try {
+    return await renew(mine);
+  } catch (problem) {
+    if (mine && problem.status !== 401 && Date.now() < end) return mine; // it could not be renewed, but still serves
+    throw problem;
+  }
+}
+
+let renewing = null; // once, even when two requests need it at the same moment
+
+/** A token instead of `stale`. Throws Problem `signed_out` where an account must log in again. */
+function renew(stale) {
+  renewing ??= alone(async () => {
+    const present = localStorage.getItem(TOKEN);
+    if (present && present !== stale) return present; // another tab was first
+    const next = await successor(kept(), present);
+    if (next) adopt(next);
+    return localStorage.getItem(TOKEN);
+  }).finally(() => { renewing = null; });
+  return renewing;
+}
+
+/** Run `work` while no other tab runs any. */
+async function alone(work) {
+  return navigator.locks ? navigator.locks.request(SESSION, work) : work();
+}
+
+/** The session after `session`; null where another tab has put it in the place of `present` meanwhile. */
+async function successor({ refresh_token, kind, over }, present) {
+  if (over) throw signedOut();
+  if (refresh_token) {
     try {
-      return await request(method, path, body, { ...headers, Authorization: `Bearer ${mine}` });
+      return await request("POST", "/auth/refresh", { refresh_token });
     } catch (problem) {
-      if (problem.status !== 401 || !again) throw problem;
-      if (localStorage.getItem(TOKEN) === mine) localStorage.removeItem(TOKEN);
+      if (problem.code === "refresh_used" && await changed(present)) return null;
+      if (problem.code !== "refresh_used" && problem.status !== 401) throw problem;
     }
   }
+  if (kind !== "account") return request("POST", "/auth/guest"); // a guest has nothing to come back with
+  localStorage.setItem(SESSION, JSON.stringify({ kind, over: true }));
+  localStorage.removeItem(TOKEN);
+  window.dispatchEvent(new Event("signedout"));
+  throw signedOut();
+}
+
+const signedOut = () => new Problem(401, {
+  title: t("page.signed_out"), detail: t("page.signed_out.detail"), code: "signed_out",
+});
+
+/** Wait until another tab has kept a token other than `present`; false where none does. */
+async function changed(present) {
+  for (const until = Date.now() + OTHER_TAB_MS; Date.now() < until;) {
+    if (localStorage.getItem(TOKEN) !== present) return true;
+    await new Promise((resolve) => { setTimeout(resolve, 100); });
+  }
+  return false;
+}
+
+/** True where this browser has a user already, guest or account. */
+export const known = () => Boolean(localStorage.getItem(TOKEN));
+
+/** True where that user is an account whose session is not known to be over. */
+export const signedIn = () => known() && kept().kind === "account";
+
+/** True where an account must log in again. */
+export const sessionOver = () => Boolean(kept().over);
+
+/** What ends this browser's session when it logs out. */
+export const refreshToken = () => kept().refresh_token;
+
+/** From now on this browser speaks for the user of `session`, an answer of sign-up, login or refresh. */
+export function adopt({ token: access, refresh_token, kind, expires_in }) {
+  localStorage.setItem(SESSION, JSON.stringify({ refresh_token, kind, expires_at: Date.now() + expires_in * 1000 }));
+  localStorage.setItem(TOKEN, access);
+}
+
+/** This browser speaks for nobody any more. */
+export function forget() {
+  localStorage.removeItem(TOKEN);
+  localStorage.removeItem(SESSION);
+}
+
+/**
+ * Ask the API as this visitor. A token that is no longer good is replaced once: by the next of its session, or by a new
+ * guest's where a guest's session is over. An account's then hears Problem `signed_out`, and the window `signedout`.
+ */
+export async function call(method, path, body, headers = {}) {
+  const as = (mine) => request(method, path, body, { ...headers, Authorization: `Bearer ${mine}` });
+  const mine = await token();
+  try {
+    return await as(mine);
+  } catch (problem) {
+    if (problem.status !== 401) throw problem;
+  }
+  return as(await renew(mine));
 }
 
 /** Post `file` to the object store with the presigned `form`; `progress` hears the part sent, 0 to 1. */

@@ -1,6 +1,6 @@
 // Asked once, kept with the user: may photos be sent to the model provider?
 
-import { call } from "./api.js";
+import { call, known } from "./api.js";
 import { fill, h } from "./dom.js";
 import { t } from "./texts.js";
 
@@ -35,7 +35,7 @@ function ask() {
 /** In the footer: that consent was given, and the way to take it back. Says nothing to a visitor without a token. */
 export async function showConsent() {
   const line = document.getElementById("consent");
-  if (!localStorage.getItem("growbin.token")) return fill(line);
+  if (!known()) return fill(line);
   const { consent } = await call("GET", "/auth/me").catch(() => ({ consent: false }));
   if (!consent) return fill(line);
   const withdraw = async () => {

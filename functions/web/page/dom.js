@@ -1,5 +1,7 @@
 // Building the page: elements are made of nodes and text, never of markup in strings.
 
+import { t } from "./texts.js";
+
 /** Element `tag` with properties (`on…` are listeners, `aria-…`/`data-…` attributes) and children (null is left out). */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -32,9 +34,10 @@ export function alarm(...children) {
   return h("div", { role: "alert", className: "alarm" }, ...children);
 }
 
-/** The alarm for an `error` of ours: what went wrong, and what to do. */
+/** The alarm for an `error` of ours: what went wrong, and what to do; where somebody must log in again, the way there. */
 export function problemView(error) {
-  return alarm(h("strong", {}, error.message), h("p", {}, error.detail));
+  return alarm(h("strong", {}, error.message), h("p", {}, error.detail),
+    error.code === "signed_out" && h("a", { className: "button", href: "#/account" }, t("page.account.log_in")));
 }
 
 /** Move focus to `element` (a heading of the new view), so that keyboard and screen reader start there. */

@@ -14,10 +14,18 @@ export function textOr(key, fallback) {
   return catalogue[key] ?? fallback;
 }
 
-/** Switch to the other language: the server renders the page anew, the address (and so the view) stays. */
-export function switchLanguage() {
-  const other = lang === "ko" ? "en" : "ko";
-  document.cookie = `lang=${other}; path=/; max-age=31536000; samesite=lax`;
+/** [code, text] of every text whose key is `prefix` and a code, in the order of the alphabet. */
+export function below(prefix) {
+  return Object.entries(catalogue).filter(([key]) => key.startsWith(prefix)).map(([key, text]) => [key.slice(prefix.length), text])
+    .sort(([, one], [, other]) => one.localeCompare(other, lang));
+}
+
+/** The language that is not shown. */
+export const otherLanguage = lang === "ko" ? "en" : "ko";
+
+/** Switch to a language: the server renders the page anew, the address (and so the view) stays. */
+export function switchLanguage(wanted) {
+  document.cookie = `lang=${wanted}; path=/; max-age=31536000; samesite=lax`;
   location.reload();
 }
 
@@ -29,4 +37,11 @@ export function day(iso) {
 /** A day and time of day. */
 export function moment(iso) {
   return new Date(iso).toLocaleString(lang, { dateStyle: "medium", timeStyle: "short" });
+}
+
+/** Metres as people say them: "850 m", "1.2 km", "37 km". */
+export function distance(metres) {
+  if (metres < 995) return t("page.places.metres", { n: Math.max(10, Math.round(metres / 10) * 10) });
+  const km = metres / 1000;
+  return t("page.places.km", { n: Number(km.toFixed(km < 9.95 ? 1 : 0)) });
 }
