@@ -7,10 +7,10 @@ MAKEFLAGS += --no-print-directory
 STATE ?= .local
 PY := .venv/bin/python
 RULES := STATE=$(STATE) $(PY) -m knative.local.rules
-FUNCTIONS := auth users presign waste live web ingest identify retrieve generate grade aggregate recover setup
+FUNCTIONS := auth users presign waste locations live web ingest identify retrieve generate grade aggregate recover setup
 UV_VERSION := 0.13.9
 
-.PHONY: help run test lint types analyze trace replay recount report search corpus eval curve vectors bench lock schemas clean
+.PHONY: help run test lint types analyze trace replay recount report centres search corpus eval curve vectors bench lock schemas clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -19,7 +19,7 @@ run: .venv/.stamp ## start everything, analyse the sample photo, serve until Ctr
 	@exec $(PY) -m knative.local run --state $(STATE) $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 test: lint types ## lint, types and every test, against the real servers
-	@$(PY) -m pytest -n 2 --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
+	@$(PY) -m pytest -n 3 --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
 
 lint: .venv/.stamp ## ruff: style and format
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -42,7 +42,10 @@ recount: .venv/.stamp ## count all statistics and lessons anew and print what di
 report: .venv/.stamp ## analyses, costs, tokens, caches, grades, failures, disputes of DATABASE_URL or the running system (DAYS=30, JSON=1)
 	@$(PY) -m knative.local report --state $(STATE) --days "$${DAYS:-30}" $(if $(JSON),--json)
 
-search: .venv/.stamp ## search the rules; one JSON document: Q="깨진 유리컵" (REGION=, HOUSING=apartment|house; FILE=, a question a line)
+centres: .venv/.stamp ## import the bulk file of recycling centres into DATABASE_URL or the running system: FILE=centres.json
+	@$(PY) -m knative.local centres --state $(STATE) "$(if $(FILE),,$(error Say which file: make centres FILE=…))$$FILE"
+
+search: .venv/.stamp ## search the rules; one JSON document: Q="깨진 유리컵" (REGION=, HOUSING=apartment or house; FILE=, a question a line)
 	@$(RULES) search $(if $(REGION),--region "$$REGION") $(if $(HOUSING),--housing "$$HOUSING") $(if $(FILE),--file "$$FILE",$(if $(Q),-- "$$Q",$(error Say what to look for: make search Q=… or FILE=…)))
 
 corpus: .venv/.stamp ## check the rules and print what they cover (OFFICIAL=, a table of the dictionary to hold them against)
@@ -57,7 +60,7 @@ curve: .venv/.stamp ## what a search costs, here and at synthetic sizes up to 10
 vectors: .venv/.stamp ## after the rules changed: make the embeddings that come with the project anew
 	@$(PY) rag-index vectors
 
-bench: .venv/.stamp ## POST analyze at 20 requests a second for 60 s: a table and JSON
+bench: .venv/.stamp ## POST analyze at 20 a second for 60 s, then every read at 50 a second for 60 s beside bare Flask: tables and JSON
 	@$(PY) -m tests.bench --state $(STATE) $(ARGS)
 
 lock: .venv/.stamp ## compile pyproject.toml's groups into the pinned, hashed requirements files
@@ -67,8 +70,9 @@ lock: .venv/.stamp ## compile pyproject.toml's groups into the pinned, hashed re
 	for name in $(FUNCTIONS); do echo "functions/$$name/requirements.txt"; \
 	  compile --group $$name -c requirements.txt -o functions/$$name/requirements.txt; done
 
-schemas: .venv/.stamp ## write functions/shared/schemas/ from events.py
+schemas: .venv/.stamp ## write functions/shared/schemas/ from events.py, and the API's document from its routes
 	@$(PY) -m functions.shared.schema
+	@$(PY) -m knative.local.openapi
 
 clean: ## remove the state folder: database, photos, logs, fetched RabbitMQ
 	@if [ -e $(STATE)/lock ] && ! flock -n $(STATE)/lock true; then echo "It is still running: stop it with Ctrl-C first." >&2; exit 1; fi

@@ -7,9 +7,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,28 +22,43 @@ from xdist.scheduler import LoadScopeScheduling
 from functions.setup.compiled import load as load_corpus
 from functions.setup.index import build
 from functions.shared.embeddings import E5
+from functions.shared.memory import Memory
 from functions.shared.postgres import Database
+from functions.shared.revocations import Revocations
 from knative.local.parts import Addresses, Parts, Ports
 from knative.local.run import LocalCluster, share
 from tests.rulebooks import LetterPairs
 from tests.running import Running
 from tests.standin import Standin
 
-pytest_plugins = ["tests.steps"]
+pytest_plugins = ["tests.steps", "tests.visitor"]
+
+#: Before anybody imports numpy: its threads wait for each other by spinning, so that a vector costs four times the CPU.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
-#: Each worker (`-n 2`) has servers of its own; what was fetched and embedded is shared.
+#: Each worker (`-n 3`) has servers of its own; what was fetched and embedded is shared.
 STATE = ROOT / ".local" / "tests" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
 #: The clocks of `recover`, shortened, so that a test sees in seconds what takes a minute elsewhere.
 FAST = {"RECOVER_AFTER_SECONDS": "40", "MODEL_PARK_SECONDS": "2"}
+#: A suite asks more often than a citizen may, and from one address.
+FAST |= {"RATE_LIMIT_PER_MINUTE": "100000", "MODEL_DAILY_PER_USER": "100000", "MODEL_DAILY_USD": "1000"}
 
 
 #: Files that share one worker because they share one running system, and what takes longest: that begins first.
-TOGETHER = {"test_outage": "cluster", "test_page": "cluster", "test_trashnet": "cluster"}
+TOGETHER = {
+    "test_outage": "cluster",
+    "test_page": "cluster",
+    "test_accounts_page": "cluster",
+    "test_docs": "cluster",
+    "test_trashnet": "cluster",
+}
 LONGEST = ("test_chaos", "cluster", "test_run", "test_rules", "test_evaluation", "test_serving")
 
 _reserved: list[socket.socket] = []
+#: Server → the database with nothing but the schema in it.
+_schema: dict[str, str] = {}
 
 
 def _group(path: str) -> str:
@@ -52,9 +68,33 @@ def _group(path: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, so that both workers end at the same time."""
+    """The longest first, so that all workers end at the same time."""
     order = {name: n for n, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(_group(item.path.name), len(order)))
+
+
+@contextmanager
+def unmeasured() -> Iterator[None]:
+    """No coverage of what runs in here, or in processes that are started in here: it costs a fifth to two
+    thirds of the speed, also outside our own code. For what runs many times the lines that another test has run."""
+    tracing, in_threads = sys.gettrace(), threading.gettrace()
+    process = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        yield
+    finally:
+        if process:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = process
+        threading.settrace(in_threads)
+        sys.settrace(tracing)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A test marked `unmeasured` is."""
+    with unmeasured() if item.get_closest_marker("unmeasured") else nullcontext():
+        return (yield)
 
 
 class ByGroup(LoadScopeScheduling):  # type: ignore[misc, unused-ignore]
@@ -123,6 +163,10 @@ def servers() -> Iterator[Addresses]:
     hook = f"http://127.0.0.1:{ports.activator}/hooks/s3"
     parts = Parts(fresh_state("servers"), ports, hook, {}, lambda line: print(line, file=sys.stderr))
     parts.start_all()
+    with psycopg.connect(parts.addresses.database_url, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")  # no test of these servers cuts the power
+        connection.execute("SELECT pg_reload_conf()")
+    Revocations(Memory(parts.addresses.redis_url)).now()  # what tests sign is not older than the list of refused
     yield parts.addresses
     parts.stop_all()
 
@@ -144,7 +188,8 @@ def indexed_url(servers: Addresses) -> str:
     """A database with the real rules in it, found by their spelling (LetterPairs): to be copied, never used itself."""
     url = migrated(servers)
     database = Database(url)
-    build(database, load_corpus(ROOT / "rag-index" / "corpus"), LetterPairs(E5), lambda line: None)
+    with unmeasured():
+        build(database, load_corpus(ROOT / "rag-index" / "corpus"), LetterPairs(E5), lambda line: None)
     database.close()
     return url
 
@@ -162,16 +207,18 @@ def _created(servers: Addresses, how: str = "") -> str:
 
 
 def migrated(servers: Addresses) -> str:
-    """Create and migrate a database; its URL."""
-    url = _created(servers)
-    subprocess.run(
-        [sys.executable, "-m", "functions.setup", "migrate"],
-        env={**os.environ, "DATABASE_URL": url},
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    return url
+    """The URL of a new database with the schema in it: the first is migrated, the others are copies of that one."""
+    url = _schema.get(servers.database_url)
+    if url is None:
+        url = _schema[servers.database_url] = _created(servers)
+        subprocess.run(
+            [sys.executable, "-m", "functions.setup", "migrate"],
+            env={**os.environ, "DATABASE_URL": url},
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+    return copied(servers, url)
 
 
 @pytest.fixture(scope="session")
@@ -196,7 +243,8 @@ def standin() -> Iterator[Standin]:
     port = free_ports(26000) + 90
     vectors = ROOT / ".local" / "vectors" / "e5.sqlite"
     command = [sys.executable, "-m", "knative.local.model", "--port", str(port), "--vectors", str(vectors)]
-    process = subprocess.Popen(command, cwd=ROOT)
+    with unmeasured():  # test_model.py measures one of its own
+        process = subprocess.Popen(command, cwd=ROOT)
     try:
         yield Standin.await_ready(f"http://127.0.0.1:{port}", process)
     finally:
@@ -219,15 +267,11 @@ def embedding_url(standin: Standin) -> str:
 
 @contextmanager
 def whole_system(name: str, first_port: int) -> Iterator[Running]:
-    """The whole system, as `make run` starts it. Its processes are not measured: that costs a third of their speed, and
-    the tests of the parts have run the same lines."""
-    measuring = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    """The whole system, as `make run` starts it, unmeasured: the tests of the parts have run the same lines."""
+    local = LocalCluster(fresh_state(name), free_ports(first_port), FAST)
     with ExitStack() as stack:
-        try:
-            local = stack.enter_context(LocalCluster(fresh_state(name), free_ports(first_port), FAST))
-        finally:
-            if measuring:
-                os.environ["COVERAGE_PROCESS_CONFIG"] = measuring
+        with unmeasured():
+            stack.enter_context(local)
         yield Running(local)
 
 

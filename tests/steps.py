@@ -28,8 +28,10 @@ from PIL import Image
 
 from functions.shared import naming, outbox, wire
 from functions.shared.events import Event, Payload, PhotoIngested
+from functions.shared.memory import Memory
 from functions.shared.objects import Objects
 from functions.shared.postgres import Database
+from functions.shared.revocations import Revocations
 from knative.local.parts import Addresses
 from tests.conftest import copied
 
@@ -316,6 +318,7 @@ def pipeline_env(pipeline_database: str, servers: Addresses, monkeypatch: pytest
     """Every service a pipeline function needs, in the environment; the cache is empty."""
     cache = servers.redis_url.rpartition("/")[0] + "/7"
     redis.Redis.from_url(cache).flushdb()
+    Revocations(Memory(cache)).now()  # what a test signs from here on is not older than the list of refused tokens
     env = {
         "DATABASE_URL": pipeline_database,
         "POOL_SIZE": "12",

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def apps(database_url: str, broker: Broker, keys: Path) -> Iterator[dict[str, Flask]]:
+def apps(database_url: str, servers: Addresses, broker: Broker, keys: Path) -> Iterator[dict[str, Flask]]:
     """The four apps exactly as gunicorn gets them: `functions.<name>.main:app`, from the environment alone."""
     environ = {
         "DATABASE_URL": database_url,
@@ -111,6 +111,9 @@ def apps(database_url: str, broker: Broker, keys: Path) -> Iterator[dict[str, Fl
         "S3_BUCKET": "photos",
         "AWS_ACCESS_KEY_ID": "AKIATEST",
         "AWS_SECRET_ACCESS_KEY": "secret",
+        "REDIS_URL": servers.redis_url,
+        "RATE_LIMIT_PER_MINUTE": "100000",
+        "MODEL_DAILY_PER_USER": "100000",
         "JWT_PRIVATE_KEY_FILE": str(keys / "private.pem"),
         "JWT_PUBLIC_KEYS_DIR": str(keys / "public"),
         "OPENAI_API_KEY": "none",
@@ -321,13 +324,14 @@ def test_a_wrong_method_says_which_is_right(citizen: Citizen) -> None:
     assert "GET" in refused.headers["Allow"]
 
 
-def test_without_a_database_the_answer_is_503_and_says_nothing_of_the_inside(keys: Path, broker: Broker) -> None:
+def test_without_a_database_the_answer_is_503_and_says_nothing_of_the_inside(keys: Path, redis_url: str) -> None:
     from functions.auth.routes import create
     from functions.auth.settings import Settings
 
     app = create(
         Settings(
             database_url="postgresql://nobody:hush@127.0.0.1:9/none?connect_timeout=1",
+            redis_url=redis_url,
             jwt_private_key_file=keys / "private.pem",
             jwt_public_keys_dir=keys / "public",
         )
@@ -428,6 +432,24 @@ def test_the_object_store_takes_that_photo_and_no_other(s3: Addresses) -> None:
         post(x_amz_signature="0" * 64),
     ):
         assert 400 <= refused < 500
+
+
+def test_the_object_store_takes_nothing_after_the_address_has_expired(
+    s3: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presigner = Presigner(
+        endpoint=s3.s3_endpoint,
+        bucket=s3.bucket,
+        region=s3.s3_region,
+        access_key=s3.s3_access_key,
+        secret_key=s3.s3_secret_key,
+    )
+    monkeypatch.setattr("functions.presign.signing.LIFETIME", timedelta(seconds=-5))
+    form = presigner.form(naming.upload_key(uuid.uuid4(), "image/png"), "image/png")
+    late = requests.post(form.url, data=form.fields, files={"file": b"x" * 1000}, timeout=20)
+    assert late.status_code == 403
+    monkeypatch.undo()
+    assert requests.get(presigner.view(form.fields["key"]), timeout=20).status_code == 404
 
 
 @pytest.mark.parametrize("content_type", sorted(naming.PHOTO_TYPES))
@@ -722,7 +744,13 @@ def test_a_finished_analysis_says_everything(citizen: Citizen, pipeline: Pipelin
     assert guide["destination"]["name"] == "종이류"
     assert "펼쳐서" in guide["destination"]["where"], "the place in an apartment complex, not in front of a house"
     assert guide["steps"] == [
-        {"phase": "dispose", "text": "종이류에 버려요.", "rule_ids": ["a.dispose.1"], "phase_name": "배출"}
+        {
+            "phase": "dispose",
+            "text": "종이류에 버려요.",
+            "rule_ids": ["a.dispose.1"],
+            "phase_name": "배출",
+            "to_do": True,
+        }
     ]
     assert guide["rules"] == [{**RULE, "basis_name": messages.text("basis.directive", "ko")}]
     made_by = guide["made_by"]
@@ -1043,9 +1071,9 @@ def test_the_history_is_newest_first_and_paged(citizen: Citizen, pipeline: Pipel
         ("limit=0", "invalid_request"),
         ("limit=ten", "invalid_request"),
         ("page=2", "invalid_request"),
-        ("cursor=abc", "bad_cursor"),
-        ("cursor=WzEsMl0=", "bad_cursor"),
-        ("cursor=bnVsbA==", "bad_cursor"),
+        ("cursor=abc", "invalid_request"),
+        ("cursor=WzEsMl0=", "invalid_request"),
+        ("cursor=bnVsbA==", "invalid_request"),
     ],
 )
 def test_what_is_no_page(citizen: Citizen, query: str, code: str) -> None:

@@ -24,6 +24,8 @@ from tests.citizen import Citizen
 from tests.conftest import whole_system
 from tests.running import Running
 
+pytestmark = pytest.mark.unmeasured
+
 ANALYSES = 200
 ITEMS = ("투명 페트병", "유리병", "우유팩", "택배 상자", "통조림 캔", "과자 봉지", "영수증", "칫솔")
 

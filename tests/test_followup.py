@@ -155,6 +155,7 @@ def test_the_rule_that_speaks_of_what_was_asked(question: str, id_: str | None) 
     assert (found and found["id"]) == (id_ and f"pet.{id_}")
 
 
+@pytest.mark.unmeasured
 def test_every_rule_may_be_quoted(world: World) -> None:
     rules = world.rows("SELECT id, phase, text, destination FROM rules ORDER BY id")
     for one in rules:
@@ -164,6 +165,7 @@ def test_every_rule_may_be_quoted(world: World) -> None:
     assert len(rules) > 500
 
 
+@pytest.mark.unmeasured
 def test_the_standin_only_quotes_and_knows_where_everything_goes(world: World) -> None:
     rulebook = Rulebook(world.db, None)
     items = world.rows("SELECT id, name_ko, doc FROM items WHERE kind = 'item' ORDER BY id")[::5]
@@ -569,6 +571,7 @@ ORDERS = [
 ]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_model_that_obeys_the_question_is_not_believed(app: Flask, world: World, model: Standin, order: str) -> None:
     model.faults("obey", schema="FollowUp")
@@ -588,6 +591,7 @@ def test_a_model_that_obeys_the_question_is_not_believed(app: Flask, world: Worl
     assert order.rpartition("\n")[2][:100] in first["answer"]  # it did obey
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("cited", sorted(TEXTS))
 def test_no_order_is_an_answer_whichever_rule_it_cites(order: str, cited: str) -> None:

@@ -110,6 +110,7 @@ def end(app: Flask, world: World, model: Standin, one: Shown) -> str:
 # How alike pictures are
 
 
+@pytest.mark.unmeasured
 @real
 @pytest.mark.parametrize("name", COPIES)
 def test_copies_are_found_out(name: str) -> None:
@@ -119,6 +120,7 @@ def test_copies_are_found_out(name: str) -> None:
     assert 100 * found >= least * len(photos), f"{found} of {len(photos)}"
 
 
+@pytest.mark.unmeasured
 @real
 def test_different_photos_are_not_taken_for_copies() -> None:
     photos = [clean(body) for body in sample(200, seed=12)]
@@ -133,6 +135,7 @@ def test_different_photos_are_not_taken_for_copies() -> None:
     assert alarms <= len(near) // 50
 
 
+@pytest.mark.unmeasured
 @real
 def test_the_next_photo_of_the_same_thing_is_another_photo() -> None:
     pairs = neighbours(80, seed=13)
@@ -157,6 +160,7 @@ def test_a_blank_wall_is_a_copy_of_no_other() -> None:
 # What is refused
 
 
+@pytest.mark.unmeasured
 @real
 @pytest.mark.parametrize("name", COPIES)
 def test_a_copy_of_the_photo_before_proves_nothing_and_costs_nothing(
@@ -221,6 +225,7 @@ def test_a_copy_of_an_earlier_result_proves_nothing_and_of_a_strangers_is_noted(
     assert all(flag["bits"] <= VERY_NEAR for flag in flags)
 
 
+@pytest.mark.unmeasured
 @real
 def test_an_honest_result_is_graded(app: Flask, world: World, objects: Objects, model: Standin) -> None:
     """The same thing on the same table, photographed again, after twenty others by the same citizen."""

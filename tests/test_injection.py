@@ -25,6 +25,8 @@ from tests.proving import GUIDE, RULES, Shown, judged, result, shown
 from tests.standin import Standin
 from tests.steps import World, deliver, load
 
+pytestmark = pytest.mark.unmeasured
+
 #: Low: there is much to gain.
 VERDICTS: tuple[Verdict, ...] = ("done", "not_done", "not_done", "done")
 STEPS = advised(GUIDE["steps"], RULES)

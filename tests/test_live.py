@@ -71,7 +71,7 @@ class Server:
 
 
 @contextmanager
-def serving(database_url: str, keys: Path, **environ: str) -> Iterator[Server]:
+def serving(database_url: str, redis_url: str, keys: Path, **environ: str) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -86,6 +86,8 @@ def serving(database_url: str, keys: Path, **environ: str) -> Iterator[Server]:
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "RATE_LIMIT_PER_MINUTE": "100000",
             "JWT_PUBLIC_KEYS_DIR": str(keys / "public"),
             "MAX_SOCKETS": str(MAX_SOCKETS),
             "PGAPPNAME": "live-under-test",
@@ -110,8 +112,8 @@ def serving(database_url: str, keys: Path, **environ: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def live(database_url: str, keys: Path) -> Iterator[Server]:
-    with serving(database_url, keys) as server:
+def live(database_url: str, redis_url: str, keys: Path) -> Iterator[Server]:
+    with serving(database_url, redis_url, keys) as server:
         yield server
 
 
@@ -349,9 +351,9 @@ def test_one_connection_listens_for_everybody(
 
 
 def test_a_socket_is_let_go_before_the_revision_times_out(
-    database_url: str, keys: Path, world: World, begun: tuple[str, str]
+    database_url: str, redis_url: str, keys: Path, world: World, begun: tuple[str, str]
 ) -> None:
-    with serving(database_url, keys, SOCKET_SECONDS="0.5") as server:
+    with serving(database_url, redis_url, keys, SOCKET_SECONDS="0.5") as server:
         ws = server.connect(*begun)
         assert receive(ws)["n"] == 1
         assert close_code(ws) == COME_BACK
@@ -361,9 +363,9 @@ def test_a_socket_is_let_go_before_the_revision_times_out(
 
 
 def test_a_server_that_is_stopped_sends_its_sockets_away_at_once(
-    database_url: str, keys: Path, begun: tuple[str, str]
+    database_url: str, redis_url: str, keys: Path, begun: tuple[str, str]
 ) -> None:
-    with serving(database_url, keys) as server:
+    with serving(database_url, redis_url, keys) as server:
         ws = server.connect(*begun)
         assert receive(ws)["n"] == 1
         server.process.send_signal(signal.SIGTERM)

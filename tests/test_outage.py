@@ -19,6 +19,8 @@ from tests.citizen import Citizen
 from tests.conftest import ROOT
 from tests.running import Running
 
+pytestmark = pytest.mark.unmeasured
+
 ANALYSES = 12
 
 

@@ -75,6 +75,7 @@ def apps(
     """The two apps, made from the environment as gunicorn makes them."""
     more = {
         "BROKER_URL": ingress.url,
+        "RATE_LIMIT_PER_MINUTE": "100000",
         "S3_PUBLIC_ENDPOINT": pipeline_env["S3_ENDPOINT"],
         "JWT_PUBLIC_KEYS_DIR": str(keys / "public"),
         "OPENAI_API_KEY": "none",
@@ -365,7 +366,12 @@ def test_addresses_end_where_their_names_do(citizen: Citizen, world: World) -> N
 
 @pytest.mark.parametrize(
     ("after", "status", "code"),
-    [("x", 422, "invalid_request"), ("x" * 36, 404, "analysis_not_found"), (7, 422, "invalid_request")],
+    [
+        ("x", 422, "invalid_request"),
+        ("x" * 36, 422, "invalid_request"),
+        (7, 422, "invalid_request"),
+        (str(uuid.UUID(int=7)), 404, "analysis_not_found"),
+    ],
 )
 def test_what_is_no_analysis(citizen: Citizen, after: Any, status: int, code: str) -> None:
     answer = citizen("POST", UPLOADS, {"content_type": "image/png", "after": after})
@@ -640,14 +646,15 @@ def test_a_dispute_may_name_its_attempt(new_citizen: Callable[[], Citizen], worl
     first = citizen.verified(analysis)
     refused(world, first)
     unused, second = citizen.address(analysis)["proof_id"], citizen.verified(analysis)
-    for none in (unused, second, str(uuid.uuid4()), "x" * 36):
+    for none in (unused, second, str(uuid.uuid4())):
         assert refusal(citizen.dispute(analysis, proof_id=none)) == (409, "nothing_to_dispute"), none
     refused(world, second)
     assert refusal(stranger.dispute(stranger.analysis(), proof_id=first)) == (409, "nothing_to_dispute")
     assert citizen.dispute(analysis, proof_id=first).get_json()["proof_id"] == first
     assert refusal(citizen.dispute(analysis, proof_id=first)) == (409, "already_disputed")
     assert citizen.dispute(analysis).get_json()["proof_id"] == second
-    assert refusal(citizen.dispute(analysis, proof_id=7)) == (422, "invalid_request")
+    for wrong in (7, "x" * 36):
+        assert refusal(citizen.dispute(analysis, proof_id=wrong)) == (422, "invalid_request")
 
 
 def test_the_newest_attempt_is_the_one_asked_for_last(citizen: Citizen, world: World) -> None:

@@ -25,10 +25,10 @@ from knative.local.run import ClusterError, LocalCluster, share
 from tests.conftest import ROOT, STATE, free_ports
 
 FUNCTIONS = {
-    "auth", "users", "presign", "waste", "live", "web",
+    "auth", "locations", "users", "presign", "waste", "live", "web",
     "ingest", "identify", "retrieve", "generate", "grade", "aggregate", "recover",
 }  # fmt: skip
-SERVERS = ["postgres", "redis", "rabbitmq", "s3", "model", "eventing", "serving"]
+SERVERS = ["postgres", "redis", "rabbitmq", "s3", "model", "centres", "eventing", "serving"]
 
 
 def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
@@ -74,6 +74,7 @@ def start(state: Path, base: int, *more: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.unmeasured
 def test_once_analyses_the_sample_through_the_public_api(state: Path, base: int) -> None:
     process = start(state, base, "--once")
     output, errors = process.communicate(timeout=300)

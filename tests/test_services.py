@@ -20,7 +20,7 @@ from knative.local.parts import MAX_CONNECTIONS
 
 Documents = dict[str, dict[str, Any]]
 
-HTTP = {"auth", "users", "presign", "waste", "live", "web"}
+HTTP = {"auth", "users", "presign", "waste", "locations", "live", "web"}
 EVENT = {"ingest", "identify", "retrieve", "generate", "grade", "aggregate", "recover"}
 
 #: Read by the process around a function, not by its Settings: functions-framework's, and the log level of telemetry.py.
@@ -35,6 +35,7 @@ MADE_ELSEWHERE = {
     "redis": {"REDIS_URL"},
     "s3": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     "openai": {"OPENAI_API_KEY"},
+    "centres": {"CENTRES_API_KEY"},
 }
 
 #: Never in a ConfigMap or in the open.

@@ -282,6 +282,20 @@ def test_a_body_over_the_limit_is_refused_in_the_citizens_language(tmp_path: Pat
             assert answer.json()["title"].isascii() == (language == "en")
 
 
+def test_the_gateway_has_limits_and_guards_what_it_says_itself(tmp_path: Path) -> None:
+    with serving(tmp_path, [service("echo")]) as running:
+        refused = [
+            (414, requests.get(running.gateway + "/" + "x" * 4000, timeout=60)),
+            (431, requests.get(running.gateway, headers={f"X-Much-{n}": "x" * 6000 for n in range(3)}, timeout=60)),
+        ]
+        for status, answer in refused:
+            assert answer.status_code == status
+            assert answer.headers["content-type"].startswith("application/problem+json")
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert requests.get(running.gateway + "/" + "x" * 3000, timeout=60).status_code == 200
+
+
 def test_a_websocket_goes_through(tmp_path: Path) -> None:
     with serving(tmp_path, [service("echo")]) as running:
         address = running.gateway.replace("http", "ws")

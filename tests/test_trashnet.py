@@ -69,6 +69,7 @@ def table(states: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="the TrashNet photos are not on this machine (tests/README.md)")
 def test_120_photos_get_a_cited_guide_and_none_fails(
     cluster: Any, record_property: Callable[[str, object], None]

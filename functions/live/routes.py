@@ -23,7 +23,9 @@ from functions.live.announcements import Announcements
 from functions.live.feed import News, news
 from functions.live.settings import Settings
 from functions.shared import http, telemetry
+from functions.shared.edge import Edge
 from functions.shared.postgres import Database, Unavailable
+from functions.shared.revocations import Revocations
 from functions.shared.tokens import BadToken, Verifier
 
 #: Why we close, beside 1000 (the analysis ended). The page knows these numbers.
@@ -33,25 +35,27 @@ HELLO_SECONDS = 10.0
 #: A wake-up may be lost while PostgreSQL restarts; nothing is noticed later than this.
 LOOK_ANYWAY_SECONDS = 3.0
 
+SOCKET = {
+    "ping_interval": 25,
+    "max_message_size": 8192,
+    "thread_class": partial(threading.Thread, daemon=True),  # a mute client must not keep the process alive
+}
+
 log = telemetry.logger("live")
 
 
 def create(settings: Settings) -> Flask:
     """The app of `live`. Nothing connects before the first socket."""
+    edge = Edge(settings)
     db = Database(settings.database_url, pool_size=settings.pool_size)
-    verifier = Verifier(settings.jwt_public_keys_dir)
+    verifier = Verifier(settings.jwt_public_keys_dir, Revocations(edge.memory))
     announcements = Announcements(settings.database_url)
     room = threading.BoundedSemaphore(settings.max_sockets)
-    app = http.create_app("live", db=db, verifier=verifier)
-    app.config["SOCK_SERVER_OPTIONS"] = {
-        "ping_interval": 25,
-        "max_message_size": 8192,
-        "thread_class": partial(threading.Thread, daemon=True),  # a mute client must not keep the process alive
-    }
-    sock = Sock(app)
+    app = http.create_app("live", db=db, edge=edge, verifier=verifier)
+    app.config["SOCK_SERVER_OPTIONS"] = SOCKET
     _before_exit(announcements.close)
 
-    @sock.route("/api/v1/waste/analyses/<uuid:analysis_id>/events")  # type: ignore[untyped-decorator]
+    @Sock(app).route("/api/v1/waste/analyses/<uuid:analysis_id>/events")  # type: ignore[untyped-decorator]
     def events(ws: Server, analysis_id: uuid.UUID) -> None:
         if not room.acquire(blocking=False):
             log.warning("no room for another socket", most=settings.max_sockets)

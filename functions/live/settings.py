@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from functions.shared.config import secret
+from functions.shared.edge import EdgeSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(EdgeSettings):
     """`max_sockets` must stay below the server's threads, each socket holds one; `socket_seconds` below the
     revision's timeout: the client is sent away in good time and comes back."""
 

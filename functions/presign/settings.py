@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from functions.shared.config import secret
+from functions.shared.edge import EdgeSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(EdgeSettings):
     """`s3_public_endpoint` is the object store as a citizen's phone reaches it; the keys sign, nothing is fetched."""
 
     database_url: str = secret()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from psycopg.errors import ForeignKeyViolation
 
 from functions.shared import http, naming, outbox, proofs, telemetry
 from functions.shared.events import Event, ProofPresigned, UploadPresigned
-from functions.shared.http import Problem, Text
+from functions.shared.http import Problem
 from functions.shared.postgres import Database, Tx
 
 P = TypeVar("P", UploadPresigned, ProofPresigned)
@@ -22,7 +22,7 @@ class Upload:
     """Body of POST /uploads: what kind of photo will come; `after`: the analysis whose result it will show."""
 
     content_type: Literal["image/jpeg", "image/png", "image/webp", "image/heic"]
-    after: Annotated[str, Text(36, 36)] | None = None
+    after: uuid.UUID | None = None
 
 
 def for_analysis(db: Database, user_id: uuid.UUID, content_type: str) -> Event[UploadPresigned]:
@@ -44,12 +44,12 @@ def for_analysis(db: Database, user_id: uuid.UUID, content_type: str) -> Event[U
 
 
 def for_proof(
-    db: Database, user_id: uuid.UUID, analysis: str, content_type: str
+    db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, content_type: str
 ) -> tuple[dict[str, Any], Event[ProofPresigned]]:
-    """The next attempt to prove that the guide of `analysis` was followed: its row of `proofs`, and the event that
+    """The next attempt to prove that the guide of `analysis_id` was followed: its row of `proofs`, and the event that
     wakes `grade`."""
     with db.transaction() as tx:
-        row = _own(tx, user_id, analysis)
+        row = _own(tx, user_id, analysis_id)
         if (why := proofs.obstacle(tx, row)) is not None:
             raise Problem(409, why, members={"id": str(row["id"])})
         last = tx.execute("SELECT max(attempt) AS n FROM proofs WHERE analysis_id = %s", (row["id"],)).fetchone()
@@ -73,14 +73,10 @@ def for_proof(
         return made, event
 
 
-def _own(tx: Tx, user_id: uuid.UUID, analysis: str) -> dict[str, Any]:
+def _own(tx: Tx, user_id: uuid.UUID, analysis_id: uuid.UUID) -> dict[str, Any]:
     """The user's analysis, locked, so that two attempts at once are numbered one after the other."""
-    try:
-        id_ = uuid.UUID(analysis)
-    except ValueError as error:
-        raise Problem(404, "analysis_not_found") from error
     row = tx.execute(
-        "SELECT * FROM analyses WHERE id = %s AND user_id = %s FOR NO KEY UPDATE", (id_, user_id)
+        "SELECT * FROM analyses WHERE id = %s AND user_id = %s FOR NO KEY UPDATE", (analysis_id, user_id)
     ).fetchone()
     if row is None:
         raise Problem(404, "analysis_not_found")

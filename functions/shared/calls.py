@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
+from psycopg.errors import ForeignKeyViolation
 from psycopg.types.json import Jsonb
 
+from functions.shared import leaving
 from functions.shared.function import ModelDown
+from functions.shared.lifecycle import Superseded
 from functions.shared.postgres import Database
 from functions.shared.prices import cost_usd
 
@@ -152,40 +155,41 @@ def stored(db: Database, analysis_id: str, round_: int, kind: str) -> list[Call]
 
 
 def keep(db: Database, answer: Answer, *, analysis_id: str, round_: int, purpose: str, prompt_version: str) -> Call:
-    """Store an answer for good, whatever becomes of it; the first one stored for a purpose is the one that counts."""
-    with db.transaction() as tx:
-        tx.execute(
-            """INSERT INTO model_calls
-                   (analysis_id, round, purpose, model, prompt_version, answer, tokens_in, tokens_out, cost_usd, ms)
-               VALUES (%(analysis)s, %(round)s, %(purpose)s, %(model)s, %(version)s, %(answer)s, %(tokens_in)s,
-                       %(tokens_out)s, %(cost)s, %(ms)s)
-               ON CONFLICT (analysis_id, round, purpose) DO NOTHING""",
-            {
-                "analysis": analysis_id,
-                "round": round_,
-                "purpose": purpose,
-                "model": answer.model,
-                "version": prompt_version,
-                "answer": Jsonb(
-                    _storable(
-                        {
-                            "parsed": answer.parsed,
-                            "raw": answer.raw,
-                            "standin": answer.standin,
-                            "refused": answer.refused,
-                        }
-                    )
-                ),
-                "tokens_in": answer.tokens_in,
-                "tokens_out": answer.tokens_out,
-                "cost": cost_usd(answer.model, answer.tokens_in, answer.tokens_out),
-                "ms": answer.ms,
-            },
-        )
-        row = tx.execute(
-            "SELECT * FROM model_calls WHERE analysis_id = %s AND round = %s AND purpose = %s",
-            (analysis_id, round_, purpose),
-        ).fetchone()
+    """Store an answer for good, whatever becomes of it; the first one stored for a purpose is the one that counts.
+
+    Superseded where the citizen left while the model was asked: nobody waits for the answer, only its cost is kept.
+    """
+    cost = cost_usd(answer.model, answer.tokens_in, answer.tokens_out)
+    said = {"parsed": answer.parsed, "raw": answer.raw, "standin": answer.standin, "refused": answer.refused}
+    try:
+        with db.transaction() as tx:
+            tx.execute(
+                """INSERT INTO model_calls
+                       (analysis_id, round, purpose, model, prompt_version, answer, tokens_in, tokens_out, cost_usd, ms)
+                   VALUES (%(analysis)s, %(round)s, %(purpose)s, %(model)s, %(version)s, %(answer)s, %(tokens_in)s,
+                           %(tokens_out)s, %(cost)s, %(ms)s)
+                   ON CONFLICT (analysis_id, round, purpose) DO NOTHING""",
+                {
+                    "analysis": analysis_id,
+                    "round": round_,
+                    "purpose": purpose,
+                    "model": answer.model,
+                    "version": prompt_version,
+                    "answer": Jsonb(_storable(said)),
+                    "tokens_in": answer.tokens_in,
+                    "tokens_out": answer.tokens_out,
+                    "cost": cost,
+                    "ms": answer.ms,
+                },
+            )
+            row = tx.execute(
+                "SELECT * FROM model_calls WHERE analysis_id = %s AND round = %s AND purpose = %s",
+                (analysis_id, round_, purpose),
+            ).fetchone()
+    except ForeignKeyViolation as error:
+        with db.transaction() as tx:
+            leaving.spent(tx, cost)
+        raise Superseded(f"analysis {analysis_id} is gone with its citizen") from error
     assert row is not None
     return _call(row)
 

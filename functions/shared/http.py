@@ -21,9 +21,11 @@ import flask
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
-from functions.shared import messages, telemetry
+from functions.shared import api, messages, telemetry
 
-if TYPE_CHECKING:  # `web` has neither database nor tokens: what a function does not use, it does not import
+if TYPE_CHECKING:  # `web` has neither database nor tokens nor Redis: what a function does not use, it does not import
+    from functions.shared.edge import Edge
+    from functions.shared.memory import Away
     from functions.shared.postgres import Database, Unavailable
     from functions.shared.tokens import Verifier
 
@@ -32,17 +34,25 @@ T = TypeVar("T")
 #: No request of ours is longer: photos go straight to the object store.
 MAX_BODY = 64 * 1024
 
+#: All headers together, bytes: a token of ours has about 600.
+MAX_HEADERS = 16 * 1024
+
 PROBLEM_JSON = "application/problem+json"
 
 _CORRELATION = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
+_DECIMAL = re.compile(r"^-?[0-9]{1,15}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?\Z")
+_UUID = re.compile(r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _TRACEPARENT = re.compile(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
-_HEADERS = {
+#: On every answer that says nothing else.
+SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
+#: Only where the citizen came by https, and only this host.
+_HSTS = "max-age=31536000"
 #: Errors that werkzeug raises itself → our code.
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "not_json"}
 
@@ -69,10 +79,17 @@ class Problem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Annotation of a `str` field: length in characters after trimming, both ends included."""
+    """Annotation of a `str` field: at least so many characters after trimming, at most so many before.
+
+    A password is not trimmed (`trim=False`). Where `pattern` (a regular expression) does not fit all of the text, the
+    fault is `wrong`.
+    """
 
     least: int
     most: int
+    trim: bool = True
+    pattern: str = ""
+    wrong: str = "characters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +100,26 @@ class Whole:
     most: int
 
 
+@dataclass(frozen=True, slots=True)
+class Number:
+    """Annotation of a `float` field: smallest and largest value."""
+
+    least: float
+    most: float
+
+
 def create_app(
     name: str,
     *,
     db: Database | None = None,
+    edge: Edge | None = None,
     verifier: Verifier | None = None,
     ping: Callable[[], None] = lambda: None,
 ) -> Flask:
     """A Flask app that already answers /healthz and /readyz and speaks problem+json for every error.
 
-    `verifier` is needed where `user()` is called; `ping` raises when something other than `db` is not as it should be.
+    `edge` counts requests and lets other origins in; `verifier` is needed where `user()` is called; `ping` raises when
+    something other than `db` is not as it should be. Ready does not mean that Redis is there: reads go on without it.
     """
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -105,7 +132,7 @@ def create_app(
         log.exception("bug", method=request.method, path=request.path)
         return _problem(Problem(500, "internal"))
 
-    def unavailable(error: Unavailable) -> Response:
+    def unavailable(error: Unavailable | Away) -> Response:
         log.warning("unavailable", error=str(error))
         return _problem(Problem(503, "unavailable", headers={"Retry-After": "1"}))
 
@@ -120,8 +147,10 @@ def create_app(
         return flask.jsonify(status="ready")
 
     def finish(response: Response) -> Response:
-        for header, value in _HEADERS.items():
+        for header, value in SECURITY_HEADERS.items():
             response.headers.setdefault(header, value)
+        if request.headers.get("X-Forwarded-Proto") == "https":
+            response.headers["Strict-Transport-Security"] = _HSTS
         response.headers["X-Correlation-Id"] = telemetry.correlation_id()
         if request.path not in ("/healthz", "/readyz"):
             ms = round((time.monotonic() - flask.g.started) * 1000, 1)
@@ -130,6 +159,12 @@ def create_app(
 
     app.before_request(_start)
     app.after_request(finish)
+    if edge:
+        from functions.shared.memory import Away
+
+        edge.guard(app)
+        app.register_error_handler(Away, unavailable)
+    app.before_request(_unasked)
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http_error)
     if db:
@@ -145,16 +180,34 @@ def create_app(
 
 def user() -> uuid.UUID:
     """The user whose token came with the request (`Authorization: Bearer …`). Problem 401 without a good one."""
+    found, code = _bearer()
+    if found is None:
+        how = "Bearer" if code == "unauthenticated" else 'Bearer error="invalid_token"'
+        raise Problem(401, code, headers={"WWW-Authenticate": how})
+    return found
+
+
+def bearer() -> uuid.UUID | None:
+    """The same user, or None where `user` would refuse."""
+    return _bearer()[0]
+
+
+def _bearer() -> tuple[uuid.UUID | None, str]:
+    """The user, or why there is none; a request's token is verified once, whoever asks."""
     from functions.shared.tokens import BadToken
 
-    verifier: Verifier = current_app.extensions["verifier"]
-    given = request.authorization
-    if given is None or given.type != "bearer" or not given.token:
-        raise Problem(401, "unauthenticated", headers={"WWW-Authenticate": "Bearer"})
-    try:
-        return verifier.user(given.token)
-    except BadToken as error:
-        raise Problem(401, "bad_token", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'}) from error
+    if "bearer" not in flask.g:
+        verifier: Verifier | None = current_app.extensions["verifier"]
+        given = request.authorization
+        if verifier is None or given is None or given.type != "bearer" or not given.token:
+            flask.g.bearer = (None, "unauthenticated")
+        else:
+            try:
+                flask.g.bearer = (verifier.user(given.token), "")
+            except BadToken:
+                flask.g.bearer = (None, "bad_token")
+    found: tuple[uuid.UUID | None, str] = flask.g.bearer
+    return found
 
 
 def unknown_user() -> Problem:
@@ -176,8 +229,9 @@ def traceparent() -> str | None:
 def body(shape: type[T]) -> T:
     """The JSON body as dataclass `shape`. Problem 415 or 400 where it is not a JSON object, 422 listing every fault.
 
-    Fields: `str` (with `Text`), `int` (with `Whole`), `bool`, `Literal[...]`, another such dataclass, a `list` of
-    these, any of them `| None`. Unknown fields are faults; a blank optional text counts as absent.
+    Fields: `str` (with `Text`), `UUID`, `int` (with `Whole`), `float` (with `Number`), `bool`, `Literal[...]`, another
+    such dataclass, a `list` of these, any of them `| None`. Unknown fields are faults; a blank optional text counts as
+    absent.
     """
     if not request.is_json:
         raise Problem(415, "not_json")
@@ -193,6 +247,11 @@ def body(shape: type[T]) -> T:
 def query(shape: type[T]) -> T:
     """The query string as dataclass `shape`, by the rules of `body`; whole numbers are written in digits."""
     return _parse(shape, request.args.to_dict(), digits=True)
+
+
+def invalid(field: str, code: str, **values: object) -> Problem:
+    """A body whose `field` has a fault that only the function could find: problem 422 with the text `field.<code>`."""
+    return _invalid([(field, _Fault(code, **values))])
 
 
 def printable(value: str) -> bool:
@@ -221,38 +280,65 @@ def _parse(shape: type[T], given: Mapping[str, object], *, digits: bool = False)
         except _Fault as fault:
             faults.append((name, fault))
     if faults:
-        listed = [
-            {"field": name, "code": fault.code, "detail": _text(f"field.{fault.code}", **fault.values)}
-            for name, fault in faults
-        ]
-        raise Problem(422, "invalid_request", members={"problems": listed})
+        raise _invalid(faults)
     return shape(**values)
 
 
+def _invalid(faults: Iterable[tuple[str, _Fault]]) -> Problem:
+    listed = [
+        {"field": name, "code": fault.code, "detail": _text(f"field.{fault.code}", **fault.values)}
+        for name, fault in faults
+    ]
+    return Problem(422, "invalid_request", members={"problems": listed})
+
+
 def _value(value: object, hint: Any, *, digits: bool) -> object:
+    limit: object = None
     optional = get_origin(hint) in (types.UnionType, typing.Union)
     if optional:
-        if value is None or (isinstance(value, str) and not value.strip()):
-            return None
         (hint,) = (h for h in get_args(hint) if h is not types.NoneType)
-    limit: object = None
     if get_origin(hint) is Annotated:
-        hint, limit = get_args(hint)
+        hint, limit = get_args(hint)[:2]
+    blank = isinstance(limit, Text) and isinstance(value, str) and not value.strip() and len(value) <= limit.most
+    if optional and (value is None or blank):
+        return None
     if get_origin(hint) is list or dataclasses.is_dataclass(hint):
         return _nested(value, hint, digits=digits)
+    return _bounded(_plain(value, hint, digits=digits), limit)
+
+
+def _plain(value: object, hint: Any, *, digits: bool) -> object:
+    """The value as what `hint` names: one of several, an id, a number, a text, a yes or no."""
     if get_origin(hint) is Literal:
         if value not in get_args(hint) or isinstance(value, bool):
-            raise _Fault("choice", choices=", ".join(map(str, get_args(hint))))
+            raise _Fault("choice", choices=", ".join(str(one) for one in get_args(hint) if one != ""))
         return value
+    if hint is uuid.UUID and isinstance(value, str) and _UUID.match(value):
+        value = uuid.UUID(value)
     if digits and hint is int and isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         value = int(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        value = int(value)  # 12.0 is a whole number in JSON
+    if hint is float:
+        value = _decimal(value, digits=digits)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise _Fault("type")
+    return value
+
+
+def _bounded(value: object, limit: object) -> object:
     if isinstance(value, str) and isinstance(limit, Text):
-        return _limited(value.strip(), limit)
-    if isinstance(value, int) and isinstance(limit, Whole) and not limit.least <= value <= limit.most:
+        return _limited(value, limit)
+    if isinstance(value, int | float) and isinstance(limit, Whole | Number) and not limit.least <= value <= limit.most:
         raise _Fault("range", least=limit.least, most=limit.most)
     return value
+
+
+def _decimal(value: object, *, digits: bool) -> object:
+    """A number of JSON, or one written in a query: in digits, with a point or an exponent, not `nan` or `inf`."""
+    if digits and isinstance(value, str) and _DECIMAL.match(value):
+        return float(value)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else value
 
 
 def _nested(value: object, hint: Any, *, digits: bool) -> object:
@@ -263,16 +349,30 @@ def _nested(value: object, hint: Any, *, digits: bool) -> object:
     return _parse(hint, typing.cast(dict[str, object], value), digits=digits)
 
 
-def _limited(value: str, limit: Text) -> str:
+def _limited(given: str, limit: Text) -> str:
+    """The text without what is blank at its ends, which counts for the most it may have: the document can say that."""
+    value = given.strip() if limit.trim else given
     if not printable(value):
         raise _Fault("characters")
-    if not limit.least <= len(value) <= limit.most:
+    if len(value) < limit.least or len(given) > limit.most:
         raise _Fault("short" if len(value) < limit.least else "long", least=limit.least, most=limit.most)
+    if limit.pattern and not re.fullmatch(limit.pattern, value):
+        raise _Fault(limit.wrong, least=limit.least, most=limit.most)
     return value
+
+
+def _unasked() -> None:
+    """A query where none is understood is refused, as every unknown field is."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    said = api.of(view) if view else None
+    if said and said.query is None and request.args:
+        raise _invalid([(name, _Fault("unknown")) for name in request.args])
 
 
 def _start() -> None:
     flask.g.started = time.monotonic()
+    if sum(len(name) + len(value) for name, value in request.headers.items()) > MAX_HEADERS:
+        raise Problem(431, "headers_too_large")
 
 
 def _text(key: str, **values: object) -> str:

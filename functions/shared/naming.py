@@ -25,6 +25,7 @@ PHOTO_TYPES = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "i
 
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _KEY = re.compile(rf"^{UPLOADS}/({_UUID})/(?:before|after-([1-9][0-9]?))\.(?:jpg|png|webp|heic)$")
+_COPY = re.compile(rf"^{PHOTOS}/({_UUID})/(?:before|after-[1-9][0-9]?)-(?:kept|model)\.jpg$")
 
 
 def event_type(resource: str, action: str, version: int = 1) -> str:
@@ -71,6 +72,12 @@ def attempt_of_key(key: str) -> int | None:
 def photo_key(analysis_id: uuid.UUID, size: str, attempt: int | None = None) -> str:
     """Key of a cleaned copy: `size` is `kept` (≤ 2048 px) or `model` (≤ 1024 px)."""
     return f"{PHOTOS}/{analysis_id}/{_which(attempt)}-{size}.jpg"
+
+
+def analysis_of_photo(key: str) -> uuid.UUID | None:
+    """The analysis a cleaned copy belongs to, or None for a key that is none of a copy."""
+    match = _COPY.match(key)
+    return uuid.UUID(match.group(1)) if match else None
 
 
 def _which(attempt: int | None) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -81,10 +81,10 @@ class Objects:
             if errors := answer.get("Errors"):
                 raise Unavailable(f"object store kept {errors[0].get('Key')}: {errors[0].get('Code')}")
 
-    def under(self, prefix: str, limit: int = 1000) -> list[Stat]:
-        """The first `limit` (at most 1,000) objects under `prefix`, by key."""
+    def under(self, prefix: str, limit: int = 1000, *, after: str = "") -> list[Stat]:
+        """The first `limit` (at most 1,000) objects under `prefix`, by key; of those behind the key `after`."""
         with _trouble(prefix):
-            found = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=limit)
+            found = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=limit, StartAfter=after)
         return [
             Stat(one["Key"], one["Size"], one["ETag"].strip('"'), one["LastModified"])
             for one in found.get("Contents", [])
@@ -98,28 +98,33 @@ class Objects:
         except Missing as error:
             raise Unavailable(f"object store has no bucket {self.bucket}") from error
 
-    @cached_property
+    @property
     def _client(self) -> S3Client:
-        import boto3
-        from botocore.config import Config
+        return _client(self._endpoint, self._region, *self._credentials, self._timeout)
 
-        access_key, secret_key = self._credentials
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=self._endpoint,
-            region_name=self._region,
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            config=Config(
-                connect_timeout=2,
-                read_timeout=self._timeout,
-                max_pool_connections=16,
-                retries={"total_max_attempts": 2, "mode": "standard"},  # the broker retries; this one smooths a blip
-                s3={"addressing_style": "path"} if self._endpoint else {},
-                request_checksum_calculation="when_required",  # stores other than AWS do not all know the newer ones
-                response_checksum_validation="when_required",
-            ),
-        )
+
+@cache
+def _client(endpoint: str | None, region: str, access_key: str, secret_key: str, timeout: float) -> S3Client:
+    """One for a process and store: making one costs 0.1 s of CPU, and any number of threads may use it."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=region,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(
+            connect_timeout=2,
+            read_timeout=timeout,
+            max_pool_connections=16,
+            retries={"total_max_attempts": 2, "mode": "standard"},  # the broker retries; this one smooths a blip
+            s3={"addressing_style": "path"} if endpoint else {},
+            request_checksum_calculation="when_required",  # stores other than AWS do not all know the newer ones
+            response_checksum_validation="when_required",
+        ),
+    )
 
 
 @contextmanager

@@ -12,22 +12,25 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
 from functions.shared import http, lifecycle, naming, outbox
+from functions.shared.api import one_of
+from functions.shared.budget import Spend
 from functions.shared.conditions import State
 from functions.shared.events import AnalysisRequested, Event, ItemAmbiguous, ItemClarified, Payload
 from functions.shared.http import Problem, Text
+from functions.shared.outward import Status, links
 from functions.shared.postgres import Database, Tx
 from functions.shared.search import Rulebook
 
 CORRECTABLE = frozenset({"completed", "needs_answer"})
 
-#: What there is below an analysis, each at `…/analyses/{id}/<name>`.
-DOORS = ("events", "answer", "correction", "photos", "verify", "dispute", "questions")
+#: Units of the model (budget.py).
+LOOK_AND_GUIDE, GUIDE = 2, 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Answer:
 class Correction:
     """Body of POST …/correction: another of the candidates, or what it is in words; exactly one of the two."""
 
+    SCHEMA: ClassVar[dict[str, object]] = one_of("item_id", "words")
     item_id: Annotated[str, Text(1, 100)] | None = None
     words: Annotated[str, Text(1, 100)] | None = None
 
@@ -60,12 +64,12 @@ class Accepted:
     """What became of the request: the analysis now, and the event to post (None where nothing new was said)."""
 
     id: uuid.UUID
-    status: str
+    status: Status
     round: int
     event: Event[Payload] | None = None
 
 
-def request(db: Database, user_id: uuid.UUID, wish: Analyze, idempotency_key: str | None) -> Accepted:
+def request(db: Database, user_id: uuid.UUID, wish: Analyze, idempotency_key: str | None, spend: Spend) -> Accepted:
     """Start the analysis of an uploaded photo; the same idempotency key with the same body is the same request."""
     digest = hashlib.sha256(json.dumps(asdict(wish), sort_keys=True).encode()).hexdigest()
     try:
@@ -82,6 +86,7 @@ def request(db: Database, user_id: uuid.UUID, wish: Analyze, idempotency_key: st
             if row["status"] != "presigned":
                 code = "upload_expired" if row["requested_at"] is None else "already_requested"
                 raise Problem(409, code, members={"id": str(row["id"]), "links": links(row["id"])})
+            spend(tx, LOOK_AND_GUIDE)
             lifecycle.advance(tx, row["id"], frm={"presigned"}, to="requested")
             tx.execute(
                 """UPDATE analyses SET question = %s, region = %s, housing = %s, idempotency_key = %s,
@@ -95,7 +100,7 @@ def request(db: Database, user_id: uuid.UUID, wish: Analyze, idempotency_key: st
         raise Problem(422, "idempotency_mismatch") from error
 
 
-def answer(db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Answer) -> Accepted:
+def answer(db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Answer, spend: Spend) -> Accepted:
     """Take the citizen's answer to our question; the pipeline goes on with the item it stands for."""
     with db.transaction() as tx:
         row = locked(tx, user_id, analysis_id)
@@ -105,6 +110,7 @@ def answer(db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Answe
         option = next((o for o in said["question"]["options"] if o["id"] == wish.option), None)
         if option is None:
             raise Problem(422, "unknown_option")
+        spend(tx, GUIDE)
         lifecycle.advance(tx, analysis_id, frm={"needs_answer"}, to="identified", round=row["round"])
         state = State.of(said["state"]).merged(State.of(option["state"] or {}))
         tx.execute(
@@ -117,7 +123,9 @@ def answer(db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Answe
         return Accepted(analysis_id, "identified", row["round"], event)
 
 
-def correct(db: Database, rulebook: Rulebook, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Correction) -> Accepted:
+def correct(
+    db: Database, rulebook: Rulebook, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Correction, *, spend: Spend
+) -> Accepted:
     """Open the next round with what the citizen says it is. Earlier rounds and their guides stay."""
     if (wish.item_id is None) == (wish.words is None):
         raise Problem(422, "correction_unclear")
@@ -134,16 +142,12 @@ def correct(db: Database, rulebook: Rulebook, user_id: uuid.UUID, analysis_id: u
     try:
         with db.transaction() as tx:
             to = "needs_answer" if chosen.item_id is None else "identified"
+            if chosen.item_id:
+                spend(tx, GUIDE)
             lifecycle.advance(tx, analysis_id, frm=CORRECTABLE, to=to, round=row["round"])
             return _next_round(tx, row, before, chosen, wish.words)
     except lifecycle.Superseded as error:
         raise Problem(409, "not_correctable", members={"links": links(analysis_id)}) from error
-
-
-def links(analysis_id: uuid.UUID) -> dict[str, str]:
-    """Where the analysis can be read and followed, and where everything that can be done with it is done."""
-    here = f"/api/v1/waste/analyses/{analysis_id}"
-    return {"self": here, **{name: f"{here}/{name}" for name in DOORS}}
 
 
 def consented(tx: Tx, user_id: uuid.UUID) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
@@ -9,12 +10,17 @@ import flask
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from functions.shared import http
+from functions.shared import api, http
+from functions.shared.api import operation
 from functions.shared.conditions import State
 from functions.shared.http import Problem, Text
+from functions.shared.outward import Place, places
 from functions.shared.rules import Passage
 from functions.shared.search import Rulebook
 from functions.waste import view
+from functions.waste.answers import AllItems, Findings, Known, Rule
+
+GUIDE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,26 +52,46 @@ def blueprint(rulebook: Rulebook) -> Blueprint:
     """The routes below /api/v1/waste that need no analysis."""
     routes = Blueprint("lookup", __name__, url_prefix="/api/v1/waste")
 
+    guides: dict[str, tuple[float, bytes]] = {}
+
+    def written(locale: str) -> bytes:
+        """The guide, at most GUIDE_SECONDS old: it costs more than all other reads and seldom changes."""
+        at, document = guides.get(locale, (-GUIDE_SECONDS, b""))
+        if time.monotonic() - at >= GUIDE_SECONDS:
+            all_items: AllItems = {"items": [view.entry(entry, locale) for entry in rulebook.entries()]}
+            document = flask.jsonify(all_items).get_data()
+            guides[locale] = (time.monotonic(), document)
+        return document
+
     @routes.get("/guide")
+    @operation(answers={200: api.Answer(AllItems, ("ETag",)), 304: api.Answer(None, ("ETag",))}, access="public")
     def guide() -> ResponseReturnValue:
-        """{items}: every item, its names and where it may go; open to everybody, the same until its ETag changes."""
-        answer = flask.jsonify(items=[view.entry(entry, http.locale()) for entry in rulebook.entries()])
+        """List every item, its names and where it may go. Open to everybody, the same until its ETag changes."""
+        answer = flask.Response(written(http.locale()), content_type="application/json")
         answer.headers["Cache-Control"] = "public, no-cache"
+        answer.vary.add("Accept-Language")
         answer.add_etag()
         answer.make_conditional(flask.request.environ)
         return answer
 
     @routes.get("/items")
+    @operation(answers={200: Findings}, query=Search, examples={"q": "깨진 유리컵"})
     def items() -> ResponseReturnValue:
-        """Search without a photo: decision, candidates, the deciding question."""
+        """Search without a photo. A decision, the candidates, and the question that decides, where one has to."""
         http.user()
         wanted = http.query(Search)
         found = rulebook.search(wanted.q, region=wanted.region, housing=wanted.housing)
-        return flask.jsonify(query=wanted.q, **view.search(found, http.locale()))
+        return flask.jsonify(view.search(wanted.q, found, http.locale()))
 
     @routes.get("/items/<item_id>")
+    @operation(
+        answers={200: Known},
+        query=Lookup,
+        problems={404: ("item_not_found",)},
+        examples={"item_id": "milk-carton", "dirt": "dirty"},
+    )
     def item(item_id: str) -> ResponseReturnValue:
-        """One item in the state the query describes: the rules that hold for it today, and what is yet to be asked."""
+        """Look up an item in the state the query describes: its rules of today, and what is yet to be asked."""
         http.user()
         wanted = http.query(Lookup)
         known = rulebook.item(item_id) if http.printable(item_id) else None
@@ -74,18 +100,20 @@ def blueprint(rulebook: Rulebook) -> Blueprint:
         state = State.of({name: value for name, value in asdict(wanted).items() if value})
         rules = rulebook.rules(item_id, state, region=wanted.region, housing=wanted.housing)
         asking = rulebook.question(item_id, state, region=wanted.region, housing=wanted.housing)
-        return flask.jsonify(
-            id=item_id,
-            name=known.name_en if http.locale() == "en" else known.name,
-            question=view.question(asking, http.locale()),
-            rules=[view.passage(rule, http.locale()) for rule in rules],
-            destinations=_destinations(rules, wanted.housing),
-            parts=view.parts(known.parts, http.locale()),
-        )
+        found: Known = {
+            "id": item_id,
+            "name": known.name_en if http.locale() == "en" else known.name,
+            "question": view.question(asking, http.locale()),
+            "rules": [view.passage(rule, http.locale()) for rule in rules],
+            "destinations": _destinations(rules, wanted.housing),
+            "parts": view.parts(known.parts, http.locale()),
+        }
+        return flask.jsonify(found)
 
     @routes.get("/rules/<rule_id>")
+    @operation(answers={200: Rule}, problems={404: ("rule_not_found",)}, access="public")
     def rule(rule_id: str) -> ResponseReturnValue:
-        """One rule, open to everybody: what a citation stands on."""
+        """Open a rule: what a citation stands on. Open to everybody."""
         known = rulebook.rule(rule_id) if http.printable(rule_id) else None
         if known is None:
             raise Problem(404, "rule_not_found")
@@ -94,7 +122,7 @@ def blueprint(rulebook: Rulebook) -> Blueprint:
     return routes
 
 
-def _destinations(rules: list[Passage], housing: str | None) -> list[dict[str, str] | None]:
+def _destinations(rules: list[Passage], housing: str | None) -> list[Place]:
     """Where the thing itself goes: parts that come off have destinations of their own, in other phases."""
     codes = dict.fromkeys(rule.destination for rule in rules if rule.destination and rule.phase == "dispose")
-    return [view.place(code, housing, http.locale()) for code in codes]
+    return places(codes, housing, http.locale())

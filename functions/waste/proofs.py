@@ -10,10 +10,12 @@ from typing import Annotated, Any
 from psycopg.types.json import Jsonb
 
 from functions.shared import naming, outbox, proofs
+from functions.shared.budget import Spend
 from functions.shared.events import Event, Payload, ProofRequested
 from functions.shared.http import Problem, Text, Whole
+from functions.shared.outward import links
 from functions.shared.postgres import Database, Tx
-from functions.waste.analyses import consented, deed, links, locked
+from functions.waste.analyses import consented, deed, locked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +31,11 @@ class Dispute:
     """Body of POST …/dispute: why the grade, or the refusal, is not right; `proof_id`: of which, else the newest."""
 
     reason: Annotated[str, Text(1, 1000)]
-    proof_id: Annotated[str, Text(36, 36)] | None = None
+    proof_id: uuid.UUID | None = None
 
 
 def verify(
-    db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Verify
+    db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Verify, spend: Spend
 ) -> tuple[uuid.UUID, Event[Payload] | None]:
     """Ask for the grade of an uploaded after-photo: the proof, and the event to post (None where it was asked before).
 
@@ -55,6 +57,7 @@ def verify(
         done = sorted(set(wish.done or []))
         if done and done[-1] >= _steps(tx, analysis):
             raise Problem(422, "unknown_step")
+        spend(tx, 1)
         proofs.advance(tx, proof["id"], frm={"presigned"}, to="requested")
         tx.execute(
             "UPDATE proofs SET round = %s, checklist = %s WHERE id = %s", (analysis["round"], Jsonb(done), proof["id"])
@@ -72,7 +75,7 @@ def dispute(db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Disp
         locked(tx, user_id, analysis_id)
         proof = tx.execute(
             """SELECT id FROM proofs WHERE analysis_id = %s AND status = ANY(%s) AND requested_at IS NOT NULL
-                 AND (%s::text IS NULL OR id::text = %s)
+                 AND (%s::uuid IS NULL OR id = %s)
                ORDER BY requested_at DESC, attempt DESC LIMIT 1""",
             (analysis_id, list(proofs.ENDED), wish.proof_id, wish.proof_id),
         ).fetchone()

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from functions.shared import naming, outbox
+from functions.shared.budget import Spend
 from functions.shared.events import Event, Payload, QuestionAsked
 from functions.shared.http import Problem, Text
+from functions.shared.outward import links
 from functions.shared.postgres import Database
-from functions.waste.analyses import consented, deed, links, locked
+from functions.waste.analyses import consented, deed, locked
 
 #: So many an analysis; those that we failed to answer do not count, but there are no more numbers than that.
 MOST, MOST_NUMBERS = 10, 99
@@ -23,7 +25,9 @@ class Ask:
     text: Annotated[str, Text(1, 500)]
 
 
-def ask(db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Ask) -> tuple[str, Event[Payload] | None]:
+def ask(
+    db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Ask, spend: Spend
+) -> tuple[str, Event[Payload] | None]:
     """Put a question about the present guide: its id, and the event to post.
 
     Asked again while it waits for its answer (a second tap, a lost reply) it is the same question, and nothing is said.
@@ -41,6 +45,7 @@ def ask(db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Ask) -> 
             raise Problem(409, "too_many_questions", members={"links": links(analysis_id)})
         n = len(thread) + 1
         id_ = naming.child_id(naming.source("waste"), str(analysis_id), f"question:{n}")
+        spend(tx, 1)
         tx.execute(
             "INSERT INTO questions (id, analysis_id, n, round, text) VALUES (%s, %s, %s, %s, %s)",
             (id_, analysis_id, n, analysis["round"], wish.text),

@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from functions.shared import messages
+from functions.shared.outward import grade
 from functions.shared.postgres import Tx
+from functions.waste import answers as a
 
 
-def proofs(tx: Tx, analysis_id: uuid.UUID, locale: str) -> list[dict[str, Any]]:
+def proofs(tx: Tx, analysis_id: uuid.UUID, locale: str) -> list[a.Proof]:
     """Every proof that was asked for, oldest first, with its grade or the reason why there is none."""
     rows = tx.execute(
         """SELECT p.*, g.item_id, i.name_ko, i.name_en, d.reason AS disputed, d.created_at AS disputed_at
@@ -25,23 +27,18 @@ def proofs(tx: Tx, analysis_id: uuid.UUID, locale: str) -> list[dict[str, Any]]:
     return [_proof(row, locale) for row in rows]
 
 
-def questions(tx: Tx, analysis_id: uuid.UUID) -> list[dict[str, Any]]:
+def questions(tx: Tx, analysis_id: uuid.UUID) -> list[a.FurtherQuestion]:
     """The thread of further questions, oldest first."""
     rows = tx.execute("SELECT * FROM questions WHERE analysis_id = %s ORDER BY n", (analysis_id,)).fetchall()
     return [_question(row) for row in rows]
 
 
-def grade(code: str | None, locale: str) -> dict[str, str] | None:
-    """{code, name}: high is 상, middle 중, low 하; None for no grade."""
-    return {"code": code, "name": messages.text(f"grade.{code}", locale)} if code else None
-
-
-def dispute(row: Mapping[str, Any]) -> dict[str, Any]:
+def dispute(row: Mapping[str, Any]) -> a.Contested:
     """What the citizen said against a proof, and when."""
     return {"proof_id": str(row["proof_id"]), "reason": row["reason"], "created_at": row["created_at"].isoformat()}
 
 
-def _proof(row: Mapping[str, Any], locale: str) -> dict[str, Any]:
+def _proof(row: Mapping[str, Any], locale: str) -> a.Proof:
     return {
         "id": str(row["id"]),
         "attempt": row["attempt"],
@@ -55,22 +52,29 @@ def _proof(row: Mapping[str, Any], locale: str) -> dict[str, Any]:
         "reason": _reason(row, locale),
         "made_by": row["made_by"],
         "checklist": row["checklist"],
-        "dispute": {"reason": row["disputed"], "created_at": _time(row["disputed_at"])} if row["disputed"] else None,
-        "created_at": _time(row["created_at"]),
+        "dispute": _dispute(row),
+        "created_at": row["created_at"].isoformat(),
         "finished_at": _time(row["finished_at"]),
     }
 
 
-def _step(verdict: Mapping[str, Any], locale: str) -> dict[str, Any]:
-    shown = {name: verdict[name] for name in ("step", "phase", "text", "verdict", "seen")}
+def _dispute(row: Mapping[str, Any]) -> a.Disputed | None:
+    return {"reason": row["disputed"], "created_at": row["disputed_at"].isoformat()} if row["disputed"] else None
+
+
+def _step(verdict: Mapping[str, Any], locale: str) -> a.Verdict:
     return {
-        **shown,
+        "step": verdict["step"],
+        "phase": verdict["phase"],
         "phase_name": messages.text(f"phase.{verdict['phase']}", locale),
+        "text": verdict["text"],
+        "verdict": verdict["verdict"],
         "verdict_name": messages.text(f"verdict.{verdict['verdict']}", locale),
+        "seen": verdict["seen"],
     }
 
 
-def _reason(row: Mapping[str, Any], locale: str) -> dict[str, str] | None:
+def _reason(row: Mapping[str, Any], locale: str) -> a.Reason | None:
     """Why there is no grade, and what to do now; of a photo that is none, what is wrong with it."""
     code = row["reason"]
     if code is None:
@@ -79,7 +83,7 @@ def _reason(row: Mapping[str, Any], locale: str) -> dict[str, str] | None:
     return {"code": code, "message": messages.text_or(f"failure.{code}.{row['detail']}", general, locale)}
 
 
-def _question(row: Mapping[str, Any]) -> dict[str, Any]:
+def _question(row: Mapping[str, Any]) -> a.FurtherQuestion:
     return {
         "id": str(row["id"]),
         "n": row["n"],
@@ -87,7 +91,7 @@ def _question(row: Mapping[str, Any]) -> dict[str, Any]:
         "status": row["status"],
         "answer": row["answer"],
         "made_by": row["made_by"],
-        "created_at": _time(row["created_at"]),
+        "created_at": row["created_at"].isoformat(),
         "answered_at": _time(row["answered_at"]),
     }
 

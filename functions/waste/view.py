@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from datetime import date
-from typing import Any
+from typing import Any, cast
 
 from functions.shared import messages, naming, proofs
-from functions.shared.destinations import DESTINATIONS
 from functions.shared.events import AnalysisExpired, ItemIdentified
+from functions.shared.outward import Named, links, place, places
 from functions.shared.postgres import Tx
-from functions.shared.rules import Passage
+from functions.shared.rules import PHASES, Passage
 from functions.shared.search import Entry, Found, Part, Question
 from functions.waste import analyses, shown
-from functions.waste.analyses import links
+from functions.waste import answers as a
 
 
-def analysis(tx: Tx, row: Mapping[str, Any], round_: int, locale: str) -> dict[str, Any]:
+def analysis(tx: Tx, row: Mapping[str, Any], round_: int, locale: str) -> a.Analysis:
     """Everything there is to know of an analysis, with the item and the guide of one round."""
     found = tx.execute("SELECT * FROM analysis_events WHERE analysis_id = %s ORDER BY n", (row["id"],)).fetchall()
     said = tx.execute(
@@ -62,22 +61,34 @@ def analysis(tx: Tx, row: Mapping[str, Any], round_: int, locale: str) -> dict[s
     }
 
 
-def passage(rule: Passage, locale: str) -> dict[str, Any]:
+def passage(rule: Passage, locale: str) -> a.Rule:
     """A rule as a citation opens it."""
-    return {**_dated(asdict(rule)), **_named(rule.basis, rule.destination, locale)}
+    return {
+        "id": rule.id,
+        "phase": cast(a.Phase, rule.phase),
+        "text": rule.text,
+        "destination": place(rule.destination, None, locale),
+        "basis": cast(a.Basis, rule.basis),
+        "basis_name": _basis(rule.basis, locale),
+        "source": {"title": rule.source.title, "url": rule.source.url},
+        "effective_from": rule.effective_from.isoformat(),
+        "checked": rule.checked.isoformat(),
+        "disagreement": rule.disagreement,
+    }
 
 
-def search(found: Found, locale: str) -> dict[str, Any]:
+def search(asked: str, found: Found, locale: str) -> a.Findings:
     """What a search found: a decision, the candidates, and the question that would decide, where one is needed."""
     return {
-        "decision": found.decision,
-        "state": asdict(found.state),
+        "query": asked,
+        "decision": cast(a.Decision, found.decision),
+        "state": cast(a.State, asdict(found.state)),
         "candidates": [
             {
                 "id": c.id,
                 "name": c.name,
                 "score": c.score,
-                "destinations": [place(code, None, locale) for code in c.destinations],
+                "destinations": places(c.destinations, None, locale),
             }
             for c in found.candidates
         ],
@@ -87,37 +98,29 @@ def search(found: Found, locale: str) -> dict[str, Any]:
     }
 
 
-def question(asked: Question | None, locale: str) -> dict[str, Any] | None:
+def question(asked: Question | None, locale: str) -> a.Question | None:
     """What has to be asked, and the answers there are."""
     return _question(asdict(asked), locale) if asked else None
 
 
-def entry(item: Entry, locale: str) -> dict[str, Any]:
+def entry(item: Entry, locale: str) -> a.Line:
     """A line of the guide for all items."""
     names = (item.name_en, item.name) if locale == "en" else (item.name, item.name_en)
-    places = [(DESTINATIONS[code].en if locale == "en" else DESTINATIONS[code].ko) for code in item.destinations]
-    return {"id": item.id, "name": names[0], "aliases": [names[1], *item.aliases], "destinations": places}
+    where = [place["name"] for place in places(item.destinations, None, locale)]
+    return {"id": item.id, "name": names[0], "aliases": [names[1], *item.aliases], "destinations": where}
 
 
-def parts(of: Iterable[Part], locale: str) -> list[dict[str, Any]]:
+def parts(of: Iterable[Part], locale: str) -> list[a.Part]:
     """What comes off and goes elsewhere: [{name, destination}]."""
     return [{"name": part.name, "destination": place(part.destination, None, locale)} for part in of]
 
 
-def place(code: str | None, housing: str | None, locale: str) -> dict[str, str] | None:
-    """Where something goes: {code, name, where}; None for no code."""
-    known = DESTINATIONS.get(code or "")
-    if known is None:
-        return None
-    return {"code": known.code, "name": known.en if locale == "en" else known.ko, "where": known.where(housing)}
-
-
-def _stage(event: Mapping[str, Any]) -> dict[str, Any]:
-    stage = {"n": event["n"], "stage": naming.stage(event["type"]), "at": event["created_at"].isoformat()}
+def _stage(event: Mapping[str, Any]) -> a.Stage:
+    stage: a.Stage = {"n": event["n"], "stage": naming.stage(event["type"]), "at": event["created_at"].isoformat()}
     return {**stage, "round": event["data"]["round"]} if "round" in event["data"] else stage
 
 
-def _item(tx: Tx, said: Mapping[str, Any], events: Iterable[Mapping[str, Any]], locale: str) -> dict[str, Any]:
+def _item(tx: Tx, said: Mapping[str, Any], events: Iterable[Mapping[str, Any]], locale: str) -> a.Item:
     known = tx.execute("SELECT name_ko, name_en FROM items WHERE id = %s", (said["item_id"],)).fetchone()
     sure = [
         e["data"]["confidence"]
@@ -137,7 +140,7 @@ def _item(tx: Tx, said: Mapping[str, Any], events: Iterable[Mapping[str, Any]], 
     }
 
 
-def _others(tx: Tx, said: Mapping[str, Any], locale: str) -> list[dict[str, str]]:
+def _others(tx: Tx, said: Mapping[str, Any], locale: str) -> list[Named]:
     """What else was in the photo, where `identify` asked which thing is meant: it stays one tap away."""
     first = tx.execute(
         "SELECT question FROM identifications WHERE analysis_id = %s AND round = 1", (said["analysis_id"],)
@@ -149,15 +152,15 @@ def _others(tx: Tx, said: Mapping[str, Any], locale: str) -> list[dict[str, str]
     return [{"id": id_, "name": name} for id_, name in shown.items()] if said["item_id"] else []
 
 
-def _question(asked: Mapping[str, Any], locale: str) -> dict[str, Any]:
-    options = [
+def _question(asked: Mapping[str, Any], locale: str) -> a.Question:
+    options: list[a.Option] = [
         {"id": o["id"], "label": o["label"][locale], "item_id": o["item_id"], "state": o["state"]}
         for o in asked["options"]
     ]
     return {"question": asked["text"][locale], "options": options}
 
 
-def _guide(tx: Tx, row: Mapping[str, Any], guide: Mapping[str, Any], locale: str) -> dict[str, Any]:
+def _guide(tx: Tx, row: Mapping[str, Any], guide: Mapping[str, Any], locale: str) -> a.Guide:
     kept = tx.execute(
         "SELECT passages FROM retrievals WHERE analysis_id = %s AND round = %s", (row["id"], guide["round"])
     ).fetchone()
@@ -170,19 +173,27 @@ def _guide(tx: Tx, row: Mapping[str, Any], guide: Mapping[str, Any], locale: str
         (row["id"], guide["round"]),
     ).fetchone()
     content = guide["content"]
-    steps = [{**step, "phase_name": messages.text(f"phase.{step['phase']}", locale)} for step in content["steps"]]
+    nothing = {messages.text(f"guide.nothing.{phase}") for phase in PHASES[:4]}
+    steps = [
+        {**step, "phase_name": messages.text(f"phase.{step['phase']}", locale), "to_do": step["text"] not in nothing}
+        for step in content["steps"]
+    ]
+    passages = (kept or {"passages": []})["passages"]
+    rules = [{**rule, "basis_name": _basis(rule["basis"], locale)} for rule in passages]
     return {
         "id": str(guide["id"]),
         "round": guide["round"],
-        **content,
+        "summary": content["summary"],
         "destination": place(content["destination"], row["housing"], locale),
-        "steps": steps,
-        "rules": [{**rule, **_named(rule["basis"], None, locale)} for rule in (kept or {"passages": []})["passages"]],
-        "made_by": {**guide["made_by"], **(cost or {})},
+        "steps": cast(list[a.Step], steps),
+        "cautions": content["cautions"],
+        "answer": content["answer"],
+        "rules": cast(list[a.Cited], rules),
+        "made_by": cast(a.GuideMaker, {**guide["made_by"], **(cost or {})}),
     }
 
 
-def _failure(row: Mapping[str, Any], events: Iterable[Mapping[str, Any]], locale: str) -> dict[str, Any] | None:
+def _failure(row: Mapping[str, Any], events: Iterable[Mapping[str, Any]], locale: str) -> a.Reason | None:
     if row["status"] == "failed":
         code, detail = row["failure"]["reason"], row["failure"]["detail"]
         general = messages.text_or(f"failure.{code}", code, locale)
@@ -193,10 +204,5 @@ def _failure(row: Mapping[str, Any], events: Iterable[Mapping[str, Any]], locale
     return None
 
 
-def _named(basis: str, destination: str | None, locale: str) -> dict[str, Any]:
-    names: dict[str, Any] = {"basis_name": messages.text_or(f"basis.{basis}", basis, locale)}
-    return {**names, "destination": place(destination, None, locale)} if destination else names
-
-
-def _dated(value: dict[str, Any]) -> dict[str, Any]:
-    return {name: v.isoformat() if isinstance(v, date) else v for name, v in value.items()}
+def _basis(basis: str, locale: str) -> str:
+    return messages.text_or(f"basis.{basis}", basis, locale)

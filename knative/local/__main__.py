@@ -21,6 +21,7 @@ TOOLS: dict[str, tuple[list[str], str | None]] = {
     "replay": (["-m", "functions.recover", "replay"], "a dead letter's number or an analysis id"),
     "recount": (["-m", "functions.aggregate", "recount"], None),
     "report": (["-m", "functions.aggregate", "report"], None),
+    "centres": (["-m", "functions.locations", "import"], "the bulk file of the public data on recycling centres"),
 }
 
 
@@ -44,7 +45,7 @@ def main() -> int:
     for command in commands.choices.values():
         command.add_argument("--state", type=Path, default=Path(".local"))
     given = parser.parse_args()
-    if given.command == "report" and "DATABASE_URL" in os.environ:  # all it needs; nothing has to run here
+    if given.command in ("report", "centres") and "DATABASE_URL" in os.environ:  # all they need; nothing has to run
         return _tool(given, {})
     try:
         running = run.running(given.state)

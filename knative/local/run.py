@@ -1,7 +1,8 @@
 """`make run`: start everything at once, keep it alive, show that it works, and leave nothing behind.
 
-The servers (parts.py), the model stand-in, the broker (eventing.py) and serving are children of this one process; each
-dies with it, however it dies, and each that dies is started again. Where they are stands in `<state>/run.json`.
+The servers (parts.py), the stand-ins for the model and for the public data on centres, the broker (eventing.py) and
+serving are children of this one process; each dies with it, however it dies, and each that dies is started again.
+Where they are stands in `<state>/run.json`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from functions.shared import tokens
-from knative.local import client, manifests, sample
+from knative.local import centres, client, manifests, sample
 from knative.local.children import MARK, end_group, last_line, sweep, write_private
 from knative.local.packages import PackagesError
 from knative.local.parts import Part, PartError, Parts, Ports
@@ -37,7 +38,7 @@ SAMPLE_QUESTION = "이 페트병은 어떻게 버려요? 뚜껑도 떼야 하나
 FUNCTION_PORTS = 100
 
 #: Variables of ours that are taken from the environment where they are set there.
-OURS = ("OPENAI_", "EMBEDDING_", "MODEL_", "LOG_")
+OURS = ("OPENAI_", "EMBEDDING_", "MODEL_", "CENTRES_", "LOG_")
 
 #: Seconds until every function must have answered, and until the first sign of life while we wait (then 4, 8, 16).
 PATIENCE, SIGN = 120.0, 2.0
@@ -82,6 +83,10 @@ class Model(Program):
     name, variable, module = "model", "PORT_BASE", "model"
 
 
+class Centres(Program):
+    name, variable, module = "centres", "PORT_BASE", "centres"
+
+
 class Eventing(Program):
     name, variable, module = "eventing", "PORT_BASE", "eventing"
 
@@ -119,6 +124,8 @@ class Supervisor:
         if not (os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL")):
             files = ("--journal", self.state / "model" / "journal", "--vectors", self.state / "vectors" / "e5.sqlite")
             self.children["model"] = Model(self.state, (at.model,), "--port", at.model, *files)
+        if not (os.environ.get("CENTRES_API_KEY") or os.environ.get("CENTRES_API_URL")):
+            self.children["centres"] = Centres(self.state, (at.centres,), "--port", at.centres)
         amqp, activator = self.parts.addresses.amqp_url, f"http://127.0.0.1:{at.activator}"
         eventing = ("--amqp-url", amqp, "--port", at.ingress, "--manifests", manifests.ROOT, "--resolve", activator)
         self.children["eventing"] = Eventing(self.state, (at.ingress,), *eventing)
@@ -170,7 +177,7 @@ class Supervisor:
     def stop(self) -> None:
         """End everything, the doors first, and see that nothing is left."""
         self.stopping.set()
-        for names in (("serving",), ("eventing", "model"), ("postgres", "redis", "rabbitmq", "s3")):
+        for names in (("serving",), ("eventing", "model", "centres"), ("postgres", "redis", "rabbitmq", "s3")):
             ending = []
             for name in (name for name in names if name in self.children):
                 patience = PATIENCE_AT_END[name in self._ready]
@@ -194,6 +201,8 @@ class Supervisor:
         if "model" in self.children:
             platform["OPENAI_BASE_URL"] = f"http://127.0.0.1:{self.ports.model}/v1"
             platform |= {"OPENAI_MODEL": "waste-coach-standin-1", "EMBEDDING_MODEL": "multilingual-e5-small-waste"}
+        if "centres" in self.children:
+            platform["CENTRES_API_URL"] = f"http://127.0.0.1:{self.ports.centres}{centres.PATH}"
         platform |= {name: os.environ[name] for name in platform if name.startswith(OURS) and os.environ.get(name)}
         if unknown := self.overrides.keys() - platform.keys():
             raise PartError(f"The ConfigMap platform has no {', '.join(sorted(unknown))} to override.")
@@ -206,6 +215,7 @@ class Supervisor:
             "redis": {"REDIS_URL": at.redis_url},
             "s3": {"AWS_ACCESS_KEY_ID": at.s3_access_key, "AWS_SECRET_ACCESS_KEY": at.s3_secret_key},
             "openai": {"OPENAI_API_KEY": os.environ.get("OPENAI_API_KEY") or "none"},
+            "centres": {"CENTRES_API_KEY": os.environ.get("CENTRES_API_KEY", "")},
             "jwt-private": {"private.pem": private.read_text()},
             "jwt-public": {file.name: file.read_text() for file in public.glob("*.pem")},
         }
@@ -475,7 +485,8 @@ class LocalCluster:
         self.output.parent.mkdir(parents=True, exist_ok=True)
         overrides = self.state / "overrides.json"
         overrides.write_text(json.dumps(self.overrides))
-        others = ("DATABASE_URL", "REDIS_URL", "S3_ENDPOINT", "OPENAI_API_KEY", "OPENAI_BASE_URL")
+        others = {"DATABASE_URL", "REDIS_URL", "S3_ENDPOINT", "OPENAI_API_KEY", "OPENAI_BASE_URL"}
+        others |= {"CENTRES_API_KEY", "CENTRES_API_URL"}
         environment = {name: value for name, value in os.environ.items() if name not in others}
         command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "knative.local", "run", "--no-sample"]
         command += ["--state", str(self.state), "--overrides", str(overrides)]
