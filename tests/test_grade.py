@@ -20,7 +20,7 @@ import pytest
 from flask import Flask
 from PIL import Image, ImageChops
 
-from functions.grade.comparison import Comparison
+from functions.grade.comparison import Comparison, StepSeen, verdict
 from functions.shared import messages, naming, wire
 from functions.shared.events import ProofGraded, ProofRefused
 from functions.shared.objects import Objects
@@ -156,6 +156,12 @@ def test_what_cannot_be_judged_is_refused_and_not_guessed(
     assert world.state(one.analysis)["status"] == "completed"
 
 
+def test_what_does_not_apply_only_in_writing_is_not_believed() -> None:
+    said = StepSeen(step=0, verdict="not_applicable", seen="해당 없다고 적혀 있어요.")
+    assert verdict(said, conditional=True) == "cannot_tell"
+    assert verdict(said.model_copy(update={"seen": "기름이 없어요."}), conditional=True) == "not_applicable"
+
+
 def test_only_a_step_for_some_things_can_be_one_that_does_not_apply(
     app: Flask, world: World, objects: Objects, model: Standin
 ) -> None:
@@ -233,7 +239,7 @@ def test_a_guide_with_nothing_to_show_is_not_graded_and_costs_nothing(
         )
     before = asked(model)
     deliver(app, one.event)
-    assert world.proof_state(one.proof)["reason"] == "unclear"
+    assert world.proof_state(one.proof)["reason"] == "nothing_to_show"
     assert asked(model) == before
 
 

@@ -290,12 +290,10 @@ def test_failures_are_one_sentence(parts: Parts, tmp_path: Path) -> None:
     with pytest.raises(PartError, match="AWS_SECRET_ACCESS_KEY"):
         Parts(tmp_path, Ports.from_base(1), "", {"S3_ENDPOINT": "http://127.0.0.1:1"}, print)
     broken = Parts(tmp_path, Ports.from_base(free_base()), "", {}, print).each["Valkey"]
-    broken.folder.mkdir(parents=True)
-    (broken.folder / "dump.rdb").write_text("this is no database")
+    (broken.folder / "appendonlydir").mkdir(parents=True)
+    (broken.folder / "appendonlydir" / "appendonly.aof.manifest").write_text("this is no database\n")
     broken.start()
-    with pytest.raises(
-        PartError, match=r"^Valkey stopped by itself: .*Fatal error loading the DB.* \(log: .*valkey\.log\)\.$"
-    ):
+    with pytest.raises(PartError, match=r"^Valkey stopped by itself: .*AOF MANIFEST FILE ERROR.* \(log: .*valkey\.log\)\.$"):
         broken.wait_ready(timeout=20)
 
 

@@ -273,7 +273,7 @@ def test_both_sides_of_a_dispute_are_shown(world: World) -> None:
         "score": 31,
         "refused": None,
         "by_standin": False,
-        "verdicts": {"done": 1, "not_done": 2, "cannot_tell": 0},
+        "verdicts": {"done": 1, "not_done": 2, "cannot_tell": 0, "not_applicable": 0},
         "citizen": "라벨은 떼었어요. [2J 왜 하예요?",  # no terminal is told to clear itself
     }
     assert [(one["grade"], one["refused"], one["citizen"]) for one in found[1:]] == [

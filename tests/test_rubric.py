@@ -120,6 +120,18 @@ def test_a_step_that_does_not_apply_counts_as_if_it_had_never_been_advised() -> 
     assert tried > 5_000
 
 
+def test_doing_a_step_that_would_not_apply_never_grades_lower() -> None:
+    for shape in shapes(4):
+        for verdicts in product((*VERDICTS, "not_applicable"), repeat=len(shape)):
+            before = outcome(shape, verdicts)
+            for n, verdict in enumerate(verdicts):
+                if verdict == "not_applicable" and before.grade is not None:
+                    after = outcome(shape, (*verdicts[:n], "done", *verdicts[n + 1 :]))
+                    assert after.score is not None, (shape, verdicts, n)
+                    assert before.score is not None
+                    assert after.score >= before.score, (shape, verdicts, n)
+
+
 def test_three_steps_of_one_phase_weigh_no_more_than_one() -> None:
     one = outcome(("wash", "dispose"), ("done", "not_done"))
     three = outcome(("wash", "dispose", "dispose", "dispose"), ("done", "not_done", "not_done", "not_done"))
@@ -137,7 +149,12 @@ def test_three_steps_of_one_phase_weigh_no_more_than_one() -> None:
         ("물을 조금 넣어 흔들어 씻으면 깨끗해져요.", False),
         ("가위로 잘라 열면 안쪽까지 닦거나 헹굴 수 있어요.", False),
         ("뚜껑을 떼어 주세요. 스티커가 있으면 함께 떼어 주세요.", False),
-        ("표면, 화면, 라면 봉지는 그대로 두세요.", False),
+        ("표면, 화면, 컵라면 봉지는 그대로 두세요.", False),
+        ("종량제봉투로 받는 동네라면 비닐에 한 번 더 싸서 담아 주세요.", True),
+        ("코드를 뽑고 완전히 식힌 뒤, 남은 음식물이나 기름이 있으면 비워 주세요.", False),
+        ("먼지통을 비우고, 배터리가 빠지면 빼 주세요.", False),
+        ("불연성 봉투에 들어가면 담아서 배출하고, 들어가지 않으면 대형폐기물로 신고해 주세요.", False),
+        ("너무 크거나 나눌 수 없으면 대형폐기물로 신고해 주세요.", True),
     ],
 )
 def test_which_rules_are_for_only_some_things(rule: str, some: bool) -> None:

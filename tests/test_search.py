@@ -320,3 +320,25 @@ def test_before_the_first_build_it_says_so(own_database_url: str) -> None:
     with pytest.raises(Unavailable, match="has not been built yet"):
         Rulebook(database, None).index_version()
     database.close()
+
+
+def test_a_way_out_for_some_things_is_a_caution_and_no_step(rulebook: Rulebook) -> None:
+    """What sends the thing elsewhere than it goes, or holds in a state that nobody has told."""
+
+    def phases(item: str, state: State | None = None) -> dict[str, str]:
+        return {rule.id: rule.phase for rule in rulebook.rules(item, state, limit=100)}
+
+    unknown = phases("plastic-container")
+    assert unknown["plastic-container.dispose.1"] == "dont"  # if the stain stays, it is waste
+    assert unknown["plastic-container.dispose.plastic"] == "dispose"
+    assert phases("raw-rice")["raw-rice.dispose.1"] == "dispose"  # municipalities differ: both are ways
+    (kept,) = (
+        rule for rule in rulebook.rules("plastic-container", limit=100) if rule.id == "plastic-container.dispose.1"
+    )
+    assert kept.set_aside
+
+
+def test_there_is_always_a_step_that_says_where_it_goes(rulebook: Rulebook, corpus: Corpus) -> None:
+    for item in corpus.items[::7]:
+        if item.kind == "item":
+            assert any(rule.phase == "dispose" for rule in rulebook.rules(item.id)), item.id

@@ -20,18 +20,15 @@ from werkzeug.test import TestResponse
 
 from functions.setup.compiled import load as load_corpus
 from functions.shared import messages
-from functions.shared.config import load as load_settings
 from functions.shared.decisions import paths
 from functions.shared.destinations import DESTINATIONS
 from functions.shared.postgres import Database
 from functions.shared.regions import KOREA
 from functions.shared.rules import PHASES
 from functions.shared.search import Rulebook
-from functions.shared.tokens import Signer, new_pair
+from functions.shared.tokens import Signer
 from functions.users.bank import BLURRED, subjects
 from functions.users.lessons import Lessons
-from functions.users.routes import create
-from functions.users.settings import Settings
 from functions.users.stats import streak
 from tests.learning import asked, citizen, graded, guided
 from tests.steps import World, deliver, load
@@ -43,24 +40,6 @@ ME = "/api/v1/users/me"
 def noon() -> datetime:
     """Of today in Seoul, whenever it is asked: the suite may run past midnight there."""
     return datetime.now(KOREA).replace(hour=12, minute=0, second=0, microsecond=0)
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    new_pair(folder / "private.pem", folder / "public")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def app(pipeline_database: str, redis_url: str, keys: Path) -> Flask:
-    environ = {
-        "DATABASE_URL": pipeline_database,
-        "REDIS_URL": redis_url,
-        "RATE_LIMIT_PER_MINUTE": "100000",
-        "JWT_PUBLIC_KEYS_DIR": str(keys / "public"),
-    }
-    return create(load_settings(Settings, environ))
 
 
 @dataclass
@@ -103,12 +82,12 @@ class Me:
 
 
 @pytest.fixture
-def new_me(world: World, app: Flask, keys: Path, pipeline_env: dict[str, str]) -> Callable[[], Me]:
+def new_me(world: World, users_app: Flask, keys: Path, pipeline_env: dict[str, str]) -> Callable[[], Me]:
     aggregate = load("aggregate")
 
     def make() -> Me:
         user = citizen(world)
-        return Me(user, Signer(keys / "private.pem").issue(uuid.UUID(user)).token, app, world, aggregate)
+        return Me(user, Signer(keys / "private.pem").issue(uuid.UUID(user)).token, users_app, world, aggregate)
 
     return make
 
@@ -299,6 +278,13 @@ def test_a_lesson_teaches_the_step_that_was_missed_most(me: Me, phase: str) -> N
     assert isinstance(checked, dict)
     (step,) = (one for one in checked["answers"] if one["question"] == "step")
     assert me.world.row("SELECT phase FROM rules WHERE id = %s", step["rule_id"])["phase"] == told
+
+
+def test_a_way_out_for_some_things_is_not_taught_as_a_mistake(me: Me) -> None:
+    me.graded(0, "low", "washing-machine", "appliance_pickup", missed=["dispose"])
+    mistake = me.lesson()["mistake"]
+    assert "판매점이 헌 제품을 무료로 가져가요" not in mistake["text"]
+    assert mistake["rule_id"] is None or ".dont." in mistake["rule_id"]
 
 
 def test_a_lesson_of_nothing_missed_teaches_where_it_goes(me: Me) -> None:

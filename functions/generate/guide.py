@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 from functions.shared import messages
 from functions.shared.destinations import DESTINATIONS
 from functions.shared.hangul import with_particle
+from functions.shared.rules import set_aside
 
 #: Of the prompt in llm.py: part of every stored call and of the cache's key.
 PROMPT_VERSION = "guide-1"
@@ -148,6 +149,8 @@ def problems(guide: Guide, brief: Brief) -> list[str]:
             found.append(f"{place}: rule_ids는 주어진 기준의 id여야 하고 하나 이상 있어야 합니다")
         elif not rests(part.text, part.rule_ids, brief):
             found.append(f"{place}: 인용한 기준에 없는 내용입니다")
+        elif _set_aside(part, brief):
+            found.append(f"{place}: 어떤 경우에만 맞는 기준이므로 steps가 아니라 cautions에 적습니다")
     texts = [("summary", guide.summary), ("answer", guide.answer), *((place, part.text) for place, part in cited)]
     return found + [f"{place}: {fault}" for place, text in texts for fault in unfit(text, brief)]
 
@@ -182,7 +185,13 @@ def mended(guide: Guide, brief: Brief) -> Guide:
 def _refused(part: Cited, brief: Brief) -> bool:
     """Whether a part that cites real rules says something else than they do."""
     cites = bool(part.rule_ids) and set(part.rule_ids) <= brief.ids
-    return cites and (not rests(part.text, part.rule_ids, brief) or bool(unfit(part.text, brief)))
+    wrong = not rests(part.text, part.rule_ids, brief) or unfit(part.text, brief) or _set_aside(part, brief)
+    return cites and bool(wrong)
+
+
+def _set_aside(part: Cited, brief: Brief) -> bool:
+    """Whether it makes a step of what was set aside as a way out for some things (rules.py)."""
+    return isinstance(part, Step) and all(set_aside(rule) for rule in brief.rules if rule["id"] in part.rule_ids)
 
 
 def _ruled(part: Cited, brief: Brief, of_phase: list[dict[str, Any]]) -> dict[str, Any]:

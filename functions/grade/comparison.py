@@ -70,11 +70,12 @@ def parse(answer: dict[str, Any] | None, asked: Collection[int]) -> Comparison |
 
 
 def verdict(seen: StepSeen, *, conditional: bool) -> Verdict:
-    """What counts of a verdict: a step that is said to be done because something is written was not seen being done,
-    and only one that is asked of some things (`conditional`) can be one that does not apply."""
-    if seen.verdict == "not_applicable":
-        return "not_applicable" if conditional else "cannot_tell"
-    return "cannot_tell" if seen.verdict == "done" and _WRITING.search(seen.seen) else seen.verdict
+    """What counts of a verdict: what is said to be done, or not to apply, because something is written was not seen,
+    and only a step that is asked of some things (`conditional`) can be one that does not apply."""
+    helps = seen.verdict in {"done", "not_applicable"}
+    if helps and (_WRITING.search(seen.seen) or (seen.verdict == "not_applicable" and not conditional)):
+        return "cannot_tell"
+    return seen.verdict
 
 
 def shown(seen: str) -> str:

@@ -96,7 +96,7 @@ def _graded(event: Event[ProofIngested], deps: Deps) -> Done:
     flags = honesty.unused(deps.db, deps.objects, After(str(proof["photo"]), proof["phash"], jpeg))
     steps = [step for step in rubric.advised(proof["content"]["steps"], proof["passages"]) if step.weight]
     if not steps:
-        raise NoProof("unclear", "the guide has no step that could be shown")
+        raise NoProof("nothing_to_show", "the guide has no step that could be shown")
     task = Task(event.subject, proof["round"], proof["attempt"], proof["before_key"], jpeg, _data(proof, steps))
     compared = compare(deps.db, deps.objects, deps.eyes, task)
     honesty.seen(compared.comparison)
@@ -106,7 +106,7 @@ def _graded(event: Event[ProofIngested], deps: Deps) -> Done:
     rows = rubric.rows(verdicts, {n: one.seen for n, one in found.items()})
     if result.grade is None or result.score is None:
         judged = f"{float(result.judged):g} of {result.weight} could be judged"
-        return _refused(event.data.proof_id, "unclear", judged, rows)
+        return _refused(event.data.proof_id, "unclear" if result.weight else "nothing_to_show", judged, rows)
     grade, score = result.grade, result.score
 
     def save(tx: Tx) -> None:

@@ -25,16 +25,22 @@ CASE = "라고 답했다면, "
 
 #: "If there is …", "if it is broken": what a rule asks of only some things. Not "if you rinse it, …", a way to do it.
 _IF = re.compile(
-    r"(?:[있없했졌았었렸났왔혔였겼같많적남않넘]으|[^있없]다|크|이|우|지|나뉘|풀리|열리|만하|쩡하|끗하|눅하|다르|이라|"
-    r"나오|가 나)면(?=[ ,])"
+    r"(?:[있없했졌았었렸났왔혔였겼같많적남않넘받]으|[^있없]다|크|이|우|지|나뉘|풀리|열리|만하|쩡하|끗하|눅하|다르|"
+    r"(?<![컵생신진])라|나오|[돌들]어가|돌아가|가 나)면(?=[ ,])"
 )
+_ANY_IF = re.compile(r"[가-힣]면(?=[ ,])")
+#: Something that is to be done before the "if" is met: "empty it and, if the lid is of another kind, …".
+_FIRST_DO = re.compile(r"[가-힣](?<![렸렵많있없크겁좋])고,? |뒤,? |거나, ")
 _SENTENCE = re.compile(r"(?<=[.!?])\s")
 
 
 def conditional(text: str) -> bool:
-    """Whether a rule asks something of only some: its first sentence begins with an "if" about the thing. By letters
-    alone, so it may be wrong: nothing worse may follow than that a step counts for nothing."""
-    return bool(_IF.search(_SENTENCE.split(text, maxsplit=1)[0]))
+    """Whether all that a rule asks first is asked of only some things ("if there is a battery in it, …"). Where it says
+    what to do both if and if not, or something else before, it is for every thing. By letters alone, so it may be
+    wrong: a step then counts for nothing that should count, or is asked of a thing that it is not for."""
+    first = _SENTENCE.split(text, maxsplit=1)[0]
+    found = _IF.search(first)
+    return found is not None and len(_ANY_IF.findall(first)) == 1 and not _FIRST_DO.search(first[: found.start()])
 
 
 def leaf_key(to: Sequence[str]) -> str:
@@ -63,6 +69,11 @@ class Passage:
     effective_from: date
     checked: date
     disagreement: str | None
+
+    @property
+    def set_aside(self) -> bool:
+        """Whether it is a rule on handing over that `aside` made a caution."""
+        return set_aside({"id": self.id, "phase": self.phase})
 
     @classmethod
     def of(cls, row: Mapping[str, Any], *, decided: bool = False) -> Passage:
@@ -98,6 +109,11 @@ def aside(passages: Iterable[Passage], decided: str | None, unproven: Collection
         for one in passages
     ]
     return sorted(found, key=lambda one: PHASES.index(one.phase))
+
+
+def set_aside(passage: Mapping[str, Any]) -> bool:
+    """Whether a passage (as JSON) is a rule on handing over that `aside` made a caution."""
+    return passage["phase"] == "dont" and ".dispose." in passage["id"]
 
 
 def ordered(rows: Iterable[Mapping[str, Any]], own: Collection[str], limit: int = MOST) -> list[Mapping[str, Any]]:

@@ -219,7 +219,7 @@ def _related(matter: Matter, phase: str, locale: str) -> a.LessonRule:
     sentence about missing such a step: a true reason for something else would teach the wrong thing."""
     broken = matter.broken
     about = _words(broken.text)
-    rules = [rule for rule in matter.rules if rule.phase == phase and rule.id != broken.id]
+    rules = [rule for rule in matter.rules if rule.phase == phase and rule.id != broken.id and not rule.set_aside]
     fitting = max(rules, key=lambda rule: len(_words(rule.text) & about), default=None)
     if fitting and _words(fitting.text) & about:
         return cast(a.LessonRule, _passage(fitting, locale))

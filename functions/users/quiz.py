@@ -154,8 +154,14 @@ def _about(draw: _Draw, matter: Matter, bank: Bank, locale: str) -> Question | N
 def _said_of(
     phase: str, draw: _Draw, matter: Matter, bank: Bank, locale: str, *, id_: str = "about"
 ) -> Question | None:
-    rules = [rule for rule in matter.rules if rule.phase == phase and (phase, rule.basis) != ("why", "survey")]
-    if not rules:  # how many get it wrong is no reason
+    rules = [
+        rule
+        for rule in matter.rules
+        if rule.phase == phase
+        and not rule.set_aside  # a way out for some things is not what one must not do
+        and (phase, rule.basis) != ("why", "survey")  # how many get it wrong is no reason
+    ]
+    if not rules:
         return None
     right = draw.mixed(id_, rules, lambda rule: rule.id)[0]
 
