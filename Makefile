@@ -7,13 +7,13 @@ MAKEFLAGS += --no-print-directory
 STATE ?= .local
 PY := .venv/bin/python
 RULES := STATE=$(STATE) $(PY) -m knative.local.rules
-FUNCTIONS := auth users presign waste locations live web ingest identify retrieve generate grade aggregate recover setup
+FUNCTIONS := auth users presign waste locations live web ingest identify retrieve generate grade aggregate recover s3source setup
 UV_VERSION := 0.13.9
 
-.PHONY: help run test lint types analyze trace replay recount report centres search corpus eval curve vectors bench lock schemas clean
+.PHONY: help run test lint types analyze trace replay recount report centres search corpus eval curve vectors bench lock schemas check-cluster render deploy rollback clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
 run: .venv/.stamp ## start everything, analyse the sample photo, serve until Ctrl-C (ONCE=1: stop after the sample; PORT=8080)
 	@exec $(PY) -m knative.local run --state $(STATE) $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
@@ -73,6 +73,19 @@ lock: .venv/.stamp ## compile pyproject.toml's groups into the pinned, hashed re
 schemas: .venv/.stamp ## write functions/shared/schemas/ from events.py, and the API's document from its routes
 	@$(PY) -m functions.shared.schema
 	@$(PY) -m knative.local.openapi
+
+check-cluster: .venv/.stamp ## every check of what is applied to the cluster, whether it fits the nodes, and what it costs a month; offline
+	@$(PY) -m knative.check check
+	@$(PY) -m terraform.checks
+
+render: .venv/.stamp ## everything that is applied to the cluster, as YAML: ENV=prod
+	@$(PY) -m knative.check render "$(if $(ENV),,$(error Say which environment: make render ENV=prod))$$ENV"
+
+deploy: .venv/.stamp ## build one function and roll it out alone: FUNCTION=grade ENV=dev (CANARY=10: that share of the traffic; DRY=1: print only)
+	@$(PY) -m knative.check deploy $(if $(DRY),--dry) $(if $(CANARY),--canary $(CANARY)) "$(if $(FUNCTION),,$(error Say which function: make deploy FUNCTION=grade ENV=dev))$$FUNCTION" "$(if $(ENV),,$(error Say where: make deploy FUNCTION=grade ENV=dev))$$ENV"
+
+rollback: .venv/.stamp ## all traffic of one function back to the revision before: FUNCTION=grade ENV=prod (DRY=1)
+	@$(PY) -m knative.check rollback $(if $(DRY),--dry) "$(if $(FUNCTION),,$(error Say which function: make rollback FUNCTION=grade ENV=prod))$$FUNCTION" "$(if $(ENV),,$(error Say where: make rollback FUNCTION=grade ENV=prod))$$ENV"
 
 clean: ## remove the state folder: database, photos, logs, fetched RabbitMQ
 	@if [ -e $(STATE)/lock ] && ! flock -n $(STATE)/lock true; then echo "It is still running: stop it with Ctrl-C first." >&2; exit 1; fi

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from functions.shared.events import CATALOGUE
+from knative.check.graph import problems
 from knative.local.manifests import BASE, FUNCTIONS, PIPELINES, ROOT
-from tests.graph import problems
 
 TRIGGERS, BROKER, SCHEDULES = PIPELINES / "analysis/triggers.yaml", BASE / "broker.yaml", BASE / "schedules.yaml"
 IDENTIFY = FUNCTIONS / "identify.yaml"
@@ -72,8 +72,10 @@ MISTAKES = [
     (IDENTIFY, "autoscaling.knative.dev/max-scale", "autoscaling.knative.dev/maxScale", "maxScale: unknown field"),
     (IDENTIFY, 'autoscaling.knative.dev/min-scale: "0"', 'autoscaling.knative.dev/min-scale: "4"', "above max-scale"),
     (IDENTIFY, 'autoscaling.knative.dev/min-scale: "0"', "autoscaling.knative.dev/window: 5s", "window"),
-    (IDENTIFY, "labels:\n    networking.knative.dev/visibility: cluster-local",
-     'annotations:\n    autoscaling.knative.dev/max-scale: "3"', "autoscaling.knative.dev/max-scale is not known here"),
+    (IDENTIFY, 'autoscaling.knative.dev/min-scale: "0"', 'autoscaling.knative.dev/target-burst-capacity: "-0.5"',
+     "neither -1 nor a number of requests"),
+    (IDENTIFY, "  labels:\n    ", '  annotations:\n    autoscaling.knative.dev/max-scale: "3"\n  labels:\n    ',
+     "autoscaling.knative.dev/max-scale is not known here"),
     (IDENTIFY, "timeoutSeconds: 60", "timeoutSeconds: 601", "spec.template.spec.timeoutSeconds"),
     (IDENTIFY, "containerConcurrency: 8", "containerConcurency: 8", "containerConcurency: unknown field"),
     (IDENTIFY, "          env:\n", '          env:\n            - {name: PORT, value: "1"}\n', "set by Knative"),

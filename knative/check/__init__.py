@@ -1,0 +1,6 @@
+"""What a machine without a cluster can say about what is applied to one: render it, check it, count it, roll it out.
+
+`render` reads the kustomizations, every module of checks yields problems as sentences, `capacity` and `cost` add up
+what the four nodes must hold and what they cost a month, `deploy` rolls out one function. `python -m knative.check` is
+the way in (`make check-cluster`, `render`, `deploy`, `rollback`).
+"""

@@ -1,0 +1,107 @@
+"""What Kubernetes takes without a word and what then does not work: selectors, ports, clocks, limits, copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from cronsim import CronSim, CronSimError
+
+from knative.check.documents import Document, Pods, kind, name, namespace, of_kind, pods, quantity, services, title
+
+#: Keeps something of its own on one volume: a second copy would be another truth.
+ALONE = {"postgres", "redis"}
+#: What a function's probes ask: answered by the function itself, without a database.
+HEALTH = "/healthz"
+
+
+def every_selector_finds_its_pods(documents: list[Document]) -> Iterator[str]:
+    """A workload's selector fits its own template; a Service's finds pods, and ports that they have."""
+    made = list(pods(documents))
+    for each in made:
+        wanted = (each.owner.get("spec") or {}).get("selector", {})
+        if kind(each.owner)[0] == "apps/v1" and not (wanted.get("matchLabels") or {}).items() <= each.labels.items():
+            yield f"{title(each.owner)}: its selector does not fit its own pods"
+    for service in of_kind(documents, "v1", "Service"):
+        selector = service["spec"].get("selector")
+        if not selector:
+            continue
+        behind = [
+            each
+            for each in made
+            if namespace(each.owner) == namespace(service) and selector.items() <= each.labels.items()
+        ]
+        if not behind:
+            yield f"{title(service)}: selects no pod"
+        for port in service["spec"].get("ports", []) if behind else []:
+            target = port.get("targetPort", port["port"])
+            if not any(target in _ports(each) for each in behind):
+                yield f"{title(service)}: no pod behind it has port {target}"
+
+
+def _ports(made: Pods) -> set[object]:
+    ports = [port for each in made.containers for port in each.get("ports", [])]
+    return {port["containerPort"] for port in ports} | {port.get("name") for port in ports}
+
+
+def every_clock_can_be_read(documents: Iterable[Document]) -> Iterator[str]:
+    """The schedules of CronJobs and PingSources."""
+    for document in documents:
+        if document["kind"] in ("CronJob", "PingSource"):
+            schedule = document["spec"]["schedule"]
+            try:
+                if len(schedule.split()) != 5:
+                    raise CronSimError("not five fields")
+                CronSim(schedule, datetime.now(UTC))
+            except CronSimError as error:
+                yield f"{title(document)}: schedule {schedule!r}: {error}"
+
+
+def no_limit_is_below_its_request(documents: Iterable[Document]) -> Iterator[str]:
+    for made in pods(documents):
+        for each in made.containers:
+            given = each.get("resources") or {}
+            for resource, limit in (given.get("limits") or {}).items():
+                if quantity(limit) < quantity((given.get("requests") or {}).get(resource, "0")):
+                    yield f"{title(made.owner)}: the limit of {resource} is below its request"
+
+
+def what_is_kept_is_kept_once(documents: Iterable[Document]) -> Iterator[str]:
+    for document in of_kind(documents, "apps/v1", "StatefulSet"):
+        if name(document) in ALONE and int(document["spec"].get("replicas", 1)) != 1:
+            yield f"{title(document)}: {document['spec']['replicas']} copies that know nothing of each other"
+
+
+def every_function_keeps_the_house_rules(documents: list[Document]) -> Iterator[str]:
+    """Probes at /healthz, no CPU limit (it multiplies the start), only its own Secrets, and the activator in the way of
+    whoever counts proxies."""
+    for service in services(documents):
+        (made,) = pods([service])
+        container = made.containers[0]
+        for probe in ("readinessProbe", "livenessProbe"):
+            if (container.get(probe) or {}).get("httpGet", {}).get("path") != HEALTH:
+                yield f"{title(service)}: {probe} is not GET {HEALTH}"
+        if "cpu" in ((container.get("resources") or {}).get("limits") or {}):
+            yield f"{title(service)}: a CPU limit multiplies its start time"
+        image = str(container["image"]).partition("@")[0].rpartition("/")[2].partition(":")[0]
+        if image != f"waste-coach-{name(service)}":
+            yield f"{title(service)}: image {image} is that of another function"
+        variables = {each["name"]: each for each in container.get("env", [])}
+        for variable in variables.values():
+            secret = ((variable.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name", "")
+            if secret.startswith(("postgres", "s3")) and not secret.endswith(f"-{name(service)}"):
+                yield f"{title(service)}: {variable['name']} is another's: Secret {secret}"
+        burst = ((made.template.get("metadata") or {}).get("annotations") or {}).get(BURST)
+        if "TRUSTED_PROXIES" in variables and burst != "-1":
+            yield f'{title(service)}: counts the activator among its proxies and has not {BURST}: "-1"'
+
+
+BURST = "autoscaling.knative.dev/target-burst-capacity"
+
+CHECKS = [
+    every_selector_finds_its_pods,
+    every_clock_can_be_read,
+    no_limit_is_below_its_request,
+    what_is_kept_is_kept_once,
+    every_function_keeps_the_house_rules,
+]

@@ -1,0 +1,399 @@
+"""What is applied to the cluster holds together, and each mistake planted in it is noticed (knative/check)."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from knative.check import capacity, cost, security, serving
+from knative.check.deploy import DeployError, Shell, deploy, inputs, kustomization, previous, rollback, tag, written
+from knative.check.documents import ENVIRONMENTS, ROOT, Document, kind, load, name, namespace, pods
+from knative.check.graph import problems as graph_problems
+from knative.check.problems import applied, of_documents, of_files, problems
+from knative.check.render import RenderError, render
+from tests.planted import PLANTED, SCALE, function, notes, only, pod
+
+
+@functools.cache
+def _clean() -> str:
+    return json.dumps(applied("prod"), default=str)
+
+
+@functools.cache
+def _unbroken() -> tuple[str, ...]:
+    return tuple(of_documents(json.loads(_clean())))
+
+
+@pytest.fixture
+def prod() -> list[Document]:
+    """Everything that is applied in prod, to be broken."""
+    return list(json.loads(_clean()))
+
+
+def test_the_tree_is_clean() -> None:
+    began = time.monotonic()
+    found = problems()
+    assert found == []
+    assert time.monotonic() - began < 180
+
+
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_a_planted_mistake_is_noticed(mistake: str, prod: list[Document]) -> None:
+    plant, said = PLANTED[mistake]
+    assert not any(said in problem for problem in _unbroken())
+    plant(prod)
+    found = list(of_documents(prod))
+    assert any(said in problem for problem in found), found
+
+
+@pytest.mark.parametrize(("field", "value", "flag"), [
+    ("nodeSelector", {"growbin.app/tier": "async"}, "kubernetes.podspec-nodeselector"),
+    ("tolerations", [{"key": "x", "operator": "Exists"}], "kubernetes.podspec-tolerations"),
+    ("affinity", {"nodeAffinity": {}}, "kubernetes.podspec-affinity"),
+    ("priorityClassName", "high", "kubernetes.podspec-priorityclassname"),
+    ("securityContext", {"fsGroup": 1}, "kubernetes.podspec-securitycontext"),
+    ("initContainers", [{"name": "x", "image": "y:1"}], "kubernetes.podspec-init-containers"),
+])  # fmt: skip
+def test_what_needs_a_flag_of_knative_is_refused_without_it(
+    field: str, value: object, flag: str, prod: list[Document]
+) -> None:
+    pod(prod, "grade")[field] = value
+    said = f"Service growbin/grade: {field} is refused without the flag {flag}"
+    given = next(each for each in prod if name(each) == "config-features")["data"]
+    given[flag] = "enabled"
+    assert said not in list(serving.the_webhook_takes_every_service(prod))
+    given[flag] = "disabled"
+    assert said in list(serving.the_webhook_takes_every_service(prod))
+
+
+def test_field_references_need_a_flag(prod: list[Document]) -> None:
+    only(prod, "grade")["env"].append({"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
+    assert any("fieldRef is refused" in each for each in serving.the_webhook_takes_every_service(prod))
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+FOLDERS = ("knative", "pipelines", "ansible", "terraform")
+
+#: file, what stands there, what a mistake makes of it, what must then be said.
+FILE_MISTAKES = [
+    ("knative/prices.yaml", "    source: not found for Seoul\n", "", "has no source"),
+    ("knative/nodes.yaml", "async, size: t3.medium", "async, size: t3.large", "terraform/variables.tf makes"),
+    ("knative/nodes.yaml", "  memory: 712Mi", "  memory: 100Mi", "the kubelets keep"),
+    ("knative/nodes.yaml", "value: storage, effect", "value: store, effect", "labels or taints of storage"),
+    ("ansible/roles/knative/defaults/main.yml", "requests: [activator, ", "requests: [", "activator is counted with"),
+    ("ansible/versions.yml", "  knative_serving: 1.16.3", "  knative_serving: 1.16.0", "versions.yaml says 1.16.3"),
+    ("knative/versions.yaml", "  why: goes with Eventing 1.16\n", "", "knative_rabbitmq has no why"),
+    ("knative/data/kustomization.yaml", "  - redis.yaml\n", "", "knative/data/redis.yaml: not listed in"),
+    ("terraform/modules/iam/functions.tf", '"s3:PutObject"', '"s3:*"', "allows s3:*"),
+    ("terraform/modules/iam/functions.tf", '"s3:PutObject"', '"s3:Put*"', "allows s3:Put*"),
+    ("terraform/modules/security_groups/main.tf", "  from_port         = 443\n", "  from_port         = 22\n",
+     "the world reaches ports 22, 443"),
+    ("terraform/examples/prod.tfvars", '"203.0.113.10/32"', '"0.0.0.0/0"', "admin_networks wider than /16"),
+    ("knative/functions/grade.yaml", "waste-coach-grade:dev", "waste-coach-grade:latest", "is another tomorrow"),
+    ("knative/nodes.yaml", "requests: {cpu: 100m, memory: 900Mi}", "requests: {cpu: 90m, memory: 900Mi}",
+     "prometheus is counted with"),
+    ("terraform/modules/iam/functions.tf", '["${var.photo_bucket_arn}/uploads/*"]', '["*"]', "on every resource"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    to = tmp_path_factory.mktemp("tree")
+    leave = shutil.ignore_patterns("__pycache__", "weights", ".terraform", "schema")
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, to / folder, ignore=leave)
+    _mains(to)
+    shutil.copy(ROOT / "functions/Dockerfile", to / "functions/Dockerfile")
+    return to
+
+
+def _mains(to: Path) -> None:
+    """Empty functions: the graph asks only whether they are there."""
+    for main in (ROOT / "functions").glob("*/main.py"):
+        (to / "functions" / main.parent.name).mkdir(parents=True)
+        (to / "functions" / main.parent.name / "main.py").touch()
+
+
+@pytest.mark.parametrize(("file", "right", "wrong", "said"), FILE_MISTAKES)
+def test_a_mistake_in_a_file_is_noticed(copied: Path, file: str, right: str, wrong: str, said: str) -> None:
+    before = (copied / file).read_text(encoding="utf-8")
+    assert right in before
+    (copied / file).write_text(before.replace(right, wrong, 1), encoding="utf-8")
+    try:
+        found = list(of_files(copied))
+    finally:
+        (copied / file).write_text(before, encoding="utf-8")
+    assert any(said in problem for problem in found), found
+
+
+def test_a_copy_without_mistakes_is_clean(copied: Path) -> None:
+    assert list(of_files(copied)) == []
+
+
+def test_a_deleted_trigger_breaks_the_graph_of_the_local_run(tmp_path: Path) -> None:
+    for folder in ("knative/base", "knative/functions", "pipelines"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    _mains(tmp_path)
+    assert graph_problems(tmp_path) == []
+    file = tmp_path / "pipelines/analysis/triggers.yaml"
+    assert "identify-on-photo-ingested" in file.read_text()
+    kept = [e for e in yaml.safe_load_all(file.read_text()) if e["metadata"]["name"] != "identify-on-photo-ingested"]
+    file.write_text(yaml.safe_dump_all(kept))
+    assert "nobody has to consume app.growbin.waste.photo.v1.ingested" in graph_problems(tmp_path)
+
+
+# --- render ----------------------------------------------------------------------------------------------------------
+
+
+def _kustomizations() -> list[str]:
+    """Those that no other one includes: between them they render everything."""
+    found = [file.parent for file in (ROOT / "knative").rglob("kustomization.yaml")] + [ROOT / "pipelines"]
+    wishes = {path: load(path / "kustomization.yaml") for path in found}
+    inside = {(path / each).resolve() for path, wish in wishes.items() for each in wish.get("resources", [])}
+    whole = [path for path, wish in wishes.items() if wish["kind"] == "Kustomization" and path not in inside]
+    return sorted(path.relative_to(ROOT).as_posix() for path in whole)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not on PATH")
+@pytest.mark.parametrize("folder", _kustomizations())
+def test_a_rendering_equals_kubectls(folder: str) -> None:
+    done = subprocess.run(["kubectl", "kustomize", str(ROOT / folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    theirs = [each for each in yaml.safe_load_all(done.stdout) if each]
+    ours = json.loads(json.dumps(render(ROOT / folder), default=str))
+
+    def by_name(documents: list[Document]) -> dict[tuple[object, ...], Document]:
+        return {(kind(each), namespace(each), name(each)): each for each in documents}
+
+    assert by_name(ours) == by_name(json.loads(json.dumps(theirs, default=str)))
+    assert len(ours) == len(theirs)
+
+
+@pytest.mark.parametrize(("wish", "said"), [
+    ({"resources": ["gone.yaml"]}, "there is no gone.yaml"),
+    ({"namePrefix": "x-"}, "namePrefix: not understood here"),
+    ({"resources": ["a.yaml", "b.yaml"]}, "there twice"),
+    ({"resources": ["a.yaml"], "patches": [{"target": {"kind": "Role"}, "patch": "[]"}]}, "finds nothing to patch"),
+])  # fmt: skip
+def test_what_cannot_be_rendered_is_said(tmp_path: Path, wish: Document, said: str) -> None:
+    one = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {}}
+    for file in ("a.yaml", "b.yaml"):
+        (tmp_path / file).write_text(yaml.safe_dump(one))
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump({"kind": "Kustomization", **wish}))
+    with pytest.raises(RenderError, match=said):
+        render(tmp_path)
+
+
+# --- capacity and cost -----------------------------------------------------------------------------------------------
+
+
+def test_more_requests_make_more_pods_up_to_the_limit(prod: list[Document]) -> None:
+    (made,) = pods([function(prod, "waste")])
+    most = int(notes(prod, "waste")[SCALE + "max-scale"])
+    counts = [capacity.scale(made, analyses) for analyses in (0, 1, 100, 10_000)]
+    assert counts == [0, 1, most, most]
+
+
+def test_every_pod_is_counted_once_or_missed_aloud(prod: list[Document]) -> None:
+    plan = load(ROOT / "knative/nodes.yaml")
+    for analyses in capacity.LOADS.values():
+        filled, lost = capacity.place(prod, plan, analyses)
+        assert lost == []
+        assert sum(each.pods for each in filled) == sum(ask.pods for ask in capacity.asks(prod, plan, analyses))
+    triggers = [each for each in prod if each["kind"] == "Trigger"]
+    dispatchers = [ask for ask in capacity.asks(prod, plan, 0) if ask.name == "dispatchers of Triggers"]
+    assert sum(ask.pods for ask in dispatchers) == 2 * len(triggers)
+
+
+def test_the_bill_is_the_sum_of_its_lines_and_the_briefs_figures_do_not_hold(prod: list[Document]) -> None:
+    lines = {line.what: line.usd for line in cost.bill(prod)}
+    assert lines["2 × t3.large"] == pytest.approx(2 * 0.104 * 730)
+    assert lines["7 public IPv4 addresses"] == pytest.approx(7 * 0.005 * 730)
+    text = cost.table(prod)
+    assert f"{sum(lines.values()):8.2f}" in text
+    claims = load(ROOT / "knative/prices.yaml")["claims"]
+    assert sum(lines.values()) > claims["cluster"]
+    assert 0.1 / 1 * 730 / (sum(lines.values()) + 73) < claims["saved_percent"] / 100
+
+
+# --- deploy ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_deploy_says_what_it_would_do_and_touches_one_function(environment: str) -> None:
+    said: list[str] = []
+    before = kustomization("grade", environment).read_bytes()
+    deploy("grade", environment, Shell(dry=True, out=said.append))
+    assert kustomization("grade", environment).read_bytes() == before
+    assert any("docker build" in line and "FUNCTION=grade" in line for line in said)
+    assert any("kubectl apply" in line for line in said)
+    assert any("ksvc/grade" in line for line in said)
+    assert any("git commit" in line for line in said) == (environment == "prod")
+
+
+def test_a_canary_splits_the_traffic_and_the_next_deploy_ends_it(tmp_path: Path) -> None:
+    before = kustomization("grade", "prod").read_text(encoding="utf-8")
+    split: list[Document] = [{"latestRevision": True, "percent": 10}, {"revisionName": "grade-00007", "percent": 90}]
+    digest = "sha256:" + "a" * 64
+    canary = written(before, "grade", split, digest)
+    file = tmp_path / "kustomization.yaml"
+    file.write_text(canary)
+    assert [
+        yaml.safe_load(each["patch"])[0]["value"] for each in load(file)["patches"] if "/spec/traffic" in str(each)
+    ] == [split]
+    assert {"name": "ghcr.io/sesacthon/waste-coach-grade", "digest": digest} in load(file)["images"]
+    after = written(canary, "grade", None, "sha256:" + "b" * 64)
+    assert "/spec/traffic" not in after
+    assert written(written(before, "grade", split, ""), "grade", None, "") == written(before, "grade", None, "")
+
+
+DOCKER = """#!/bin/sh
+echo "docker $*" >> "$LOG"
+case "$*" in *inspect*) echo "ghcr.io/sesacthon/waste-coach-grade@sha256:DIGEST" ;; esac
+"""
+KUBECTL = """#!/bin/sh
+echo "kubectl $*" >> "$LOG"
+case "$*" in
+  *"get ksvc"*) echo '{"status": {"latestCreatedRevisionName": "grade-00002", "traffic": TRAFFIC}}' ;;
+  *"get revisions"*) echo '{"items": []}' ;;
+  *apply*) cat > "$LOG.applied" ;;
+esac
+"""
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy in a git repository with an origin; a docker and a kubectl that only write down what they are told."""
+    root, tools = tmp_path / "tree", tmp_path / "tools"
+    for folder in ("knative", "pipelines", "functions/shared", "functions/grade"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__", "weights", "local"))
+    for file in ("functions/Dockerfile", "functions/__init__.py"):
+        shutil.copy(ROOT / file, root / file)
+    tools.mkdir()
+    traffic = [{"revisionName": "grade-00002", "percent": 10}, {"revisionName": "grade-00001", "percent": 90}]
+    scripts = {"docker": DOCKER.replace("DIGEST", "d" * 64), "kubectl": KUBECTL.replace("TRAFFIC", json.dumps(traffic))}
+    for called, script in scripts.items():
+        (tools / called).write_text(script)
+        (tools / called).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("LOG", str(tmp_path / "log"))
+    for words in (("init", "-q", "--bare", str(tmp_path / "origin.git")), ("init", "-q", "-b", "main", str(root))):
+        subprocess.run(("git", *words), check=True)
+    for line in ("config user.name x", "config user.email x@example.com", "add --all", "commit -q -m first",
+                 f"remote add origin {tmp_path}/origin.git", "push -q -u origin main"):  # fmt: skip
+        subprocess.run(("git", *line.split()), cwd=root, check=True)
+    return root
+
+
+def test_a_deploy_to_prod_commits_the_digest_and_applies_one_function(workshop: Path) -> None:
+    deploy("grade", "prod", Shell(out=lambda line: None, root=workshop), canary=10, root=workshop)
+    digest, log = "sha256:" + "d" * 64, workshop.parent / "log"
+    pushed = subprocess.run(
+        ("git", "--git-dir", str(workshop.parent / "origin.git"), "show", "--name-only", "--format=%s", "main"),
+        capture_output=True, text=True, check=True,
+    ).stdout.split("\n")  # fmt: skip
+    assert [line for line in pushed if line] == [
+        "Deploy grade to prod",
+        "knative/overlays/prod/functions/kustomization.yaml",
+    ]
+    (applied_,) = yaml.safe_load_all(log.with_name("log.applied").read_text())
+    assert name(applied_) == "grade"
+    assert applied_["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f"waste-coach-grade@{digest}")
+    assert applied_["spec"]["traffic"] == [
+        {"latestRevision": True, "percent": 10}, {"revisionName": "grade-00001", "percent": 90},
+    ]  # fmt: skip
+    said = log.read_text()
+    assert f"--tag ghcr.io/sesacthon/waste-coach-grade:{tag('grade', workshop)} ." in said
+    assert "kubectl wait --namespace growbin ksvc/grade --for=condition=Ready" in said
+
+    rollback("grade", "prod", Shell(out=lambda line: None, root=workshop), root=workshop)
+    (applied_,) = yaml.safe_load_all(log.with_name("log.applied").read_text())
+    assert applied_["spec"]["traffic"] == [{"revisionName": "grade-00001", "percent": 100}]
+
+    deploy("grade", "prod", Shell(out=lambda line: None, root=workshop), root=workshop)
+    (applied_,) = yaml.safe_load_all(log.with_name("log.applied").read_text())
+    assert "traffic" not in applied_["spec"]
+
+
+def test_nothing_is_applied_where_nothing_was_built(workshop: Path) -> None:
+    docker = workshop.parent / "tools/docker"
+    docker.write_text(docker.read_text() + 'case "$1" in build) exit 1 ;; esac\n')
+    before = kustomization("grade", "prod", workshop).read_bytes()
+    with pytest.raises(DeployError, match="docker failed"):
+        deploy("grade", "prod", Shell(out=lambda line: None, root=workshop), root=workshop)
+    assert kustomization("grade", "prod", workshop).read_bytes() == before
+    assert "apply" not in (workshop.parent / "log").read_text()
+
+
+def _revision(number: int, ready: str = "True") -> Document:
+    labels = {"serving.knative.dev/configurationGeneration": str(number)}
+    conditions = [{"type": "Ready", "status": ready}]
+    return {"metadata": {"name": f"grade-{number:05}", "labels": labels}, "status": {"conditions": conditions}}
+
+
+@pytest.mark.parametrize(("traffic", "revisions", "back"), [
+    ([], [_revision(8), _revision(9), _revision(10)], "grade-00009"),
+    ([], [_revision(9, "False"), _revision(10), _revision(8)], "grade-00008"),
+    ([{"revisionName": "grade-00010", "percent": 10}, {"revisionName": "grade-00007", "percent": 90}],
+     [_revision(7), _revision(9), _revision(10)], "grade-00007"),
+])  # fmt: skip
+def test_going_back_is_to_the_revision_that_served(traffic: Any, revisions: Any, back: str) -> None:
+    status = {"latestCreatedRevisionName": "grade-00010", "traffic": traffic}
+    assert previous({"status": status}, revisions) == back
+
+
+def test_going_back_from_the_first_revision_is_refused() -> None:
+    with pytest.raises(DeployError, match="no revision before"):
+        previous({"status": {"latestCreatedRevisionName": "grade-00001"}}, [_revision(1)])
+
+
+def test_a_rollback_pins_the_traffic_and_writes_it_down_in_prod() -> None:
+    said: list[str] = []
+    rollback("grade", "prod", Shell(dry=True, out=said.append))
+    assert any("git commit" in line and "kustomization.yaml" in line for line in said)
+    assert any("kubectl apply" in line for line in said)
+    assert not any("docker" in line for line in said)
+
+
+@pytest.mark.parametrize(("called", "environment", "said"), [
+    ("grader", "dev", "FUNCTION is one of"), ("grade", "staging", "ENV is one of"),
+])  # fmt: skip
+def test_a_deploy_of_what_is_not_there_is_refused(called: str, environment: str, said: str) -> None:
+    with pytest.raises(DeployError, match=said):
+        deploy(called, environment, Shell(dry=True, out=lambda line: None))
+
+
+def test_a_tag_is_that_of_the_files_in_the_image_alone(tmp_path: Path) -> None:
+    for folder in ("functions/shared", "functions/grade", "functions/web"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("functions/Dockerfile", "functions/__init__.py"):
+        shutil.copy(ROOT / file, tmp_path / file)
+    first = tag("grade", tmp_path)
+    assert tag("grade", tmp_path) == first
+    assert tmp_path / "functions/grade/requirements.txt" in inputs("grade", tmp_path)
+    changed: dict[str, bool] = {}
+    for file in ("functions/shared/function.py", "functions/grade/handler.py", "functions/grade/requirements.txt",
+                 "functions/Dockerfile", "functions/web/main.py"):  # fmt: skip
+        before = (tmp_path / file).read_bytes()
+        (tmp_path / file).write_bytes(before + b"\n# another\n")
+        changed[file] = tag("grade", tmp_path) != first
+        (tmp_path / file).write_bytes(before)
+    assert changed.pop("functions/web/main.py") is False
+    assert all(changed.values()), changed
+    assert tag("web", tmp_path) != first
+
+
+def test_secrets_are_known_by_their_shape() -> None:
+    keys = ["sk-" + "a" * 24, "postgres://app:pw@host/db", "-----BEGIN PRIVATE KEY-----", "ghp_" + "a" * 36]
+    fine = ["http://waste-broker-ingress.growbin-events.svc.cluster.local/", "postgres://${USER}:${PASSWORD}@host/db"]
+    assert [bool(security.SECRET.search(each)) for each in (*keys, *fine)] == [True] * 4 + [False] * 2
