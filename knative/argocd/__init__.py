@@ -1,0 +1,1 @@
+"""What Argo CD applies, and how a built image gets into it."""
