@@ -43,11 +43,15 @@ def test_the_halls_are_those_of_the_seventeen_provinces() -> None:
 
 
 class Made:
-    """The API as a test wants it: `answers` by method and path, what was `asked` in order."""
+    """The API as a test wants it: `answers` by method and path, what was `asked` in order, and the tokens it came with.
+
+    An answer is a status and a body, or what is done with the request.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, Any]] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.bearers: list[str] = []
         self.says("POST /auth/guest", session("guest"), 201)
         self.says("POST /auth/refresh", session("guest"))
         self.is_person(kind="guest")
@@ -74,8 +78,12 @@ class Made:
         url = urlsplit(route.request.url)
         what = f"{route.request.method} {url.path.removeprefix('/api/v1')}"
         self.asked.append((what, dict(parse_qsl(url.query)) or json.loads(route.request.post_data or "{}")))
+        self.bearers.append(route.request.headers.get("authorization", ""))
         status, body = self.answers[what]
-        route.fulfill(status=status, json=body)
+        if callable(body):
+            body(route)
+        else:
+            route.fulfill(status=status, json=body)
 
 
 def session(kind: str) -> dict[str, Any]:
@@ -111,7 +119,7 @@ def found(*centres: dict[str, Any], note: str | None = None, **source: object) -
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
     """The page alone, from `web`."""
-    app = create(Settings(s3_public_endpoint="http://127.0.0.1:9"))
+    app = create(Settings(s3_public_endpoint="http://127.0.0.1:9", redis_url="redis://127.0.0.1:9/0"))
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -257,6 +265,142 @@ def test_who_must_log_in_again_is_told_and_becomes_no_guest(open_at: Any, made: 
         assert page.evaluate("localStorage.length") == 0
 
 
+#: What the API answers, or the code of the problem; "silence" after three seconds of it.
+CALL = """path => Promise.race([
+  import("/page/api.js").then((api) => api.call("GET", path)).catch((problem) => problem.code),
+  new Promise((resolve) => { setTimeout(resolve, 3000, "silence"); }),
+])"""
+
+#: This browser speaks for somebody from now on, with tokens called `name`, for so many minutes.
+SIGN_IN = """([name, kind, minutes]) => {
+  const session = { refresh_token: name, kind, expires_at: Date.now() + minutes * 60000 };
+  localStorage.setItem("growbin.session", JSON.stringify(session));
+  localStorage.setItem("growbin.token", name);
+}"""
+
+KEPT = "JSON.parse(localStorage.getItem('growbin.session'))"
+
+
+def lost(route: Route) -> None:
+    route.abort()
+
+
+def cut_off(route: Route) -> None:
+    route.fulfill(status=200, content_type="application/json", body='{"token": "acc')
+
+
+@pytest.mark.parametrize("kind", ["guest", "account"])
+@pytest.mark.parametrize("fate", [lost, cut_off])
+def test_the_answer_of_a_renewal_may_get_lost(open_at: Any, made: Made, kind: str, fate: Any) -> None:
+    with open_at("places") as visitor:
+        page: Page = visitor.page
+        page.evaluate(SIGN_IN, ["old", kind, 0])
+        made.says("POST /auth/refresh", fate)
+        for _ in range(2):
+            assert page.evaluate(CALL, "/auth/me") == "offline"
+        assert page.evaluate("localStorage.getItem('growbin.token')") == "old"
+        made.says("POST /auth/refresh", session(kind))
+        assert page.evaluate(CALL, "/auth/me")["consent"] is False
+        asked = made.bodies("POST /auth/refresh")
+        assert asked == [asked[0]] * 3, "the same successor is asked for again"
+        assert re.fullmatch(r"[A-Za-z0-9_-]{43}", asked[0]["next"])
+        assert page.evaluate(KEPT)["refresh_token"] == "refresh"
+        assert "next" not in page.evaluate(KEPT), "the one after it is another"
+        assert made.bodies("POST /auth/guest") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "status"),
+    [
+        ("guest", "POST /auth/refresh", 200),
+        ("guest", "POST /auth/refresh", 401),
+        ("account", "POST /auth/refresh", 401),
+        ("guest", "POST /auth/guest", 201),
+    ],
+)
+def test_who_logs_in_during_a_renewal_stays_logged_in(
+    open_at: Any, made: Made, kind: str, what: str, status: int
+) -> None:
+    with open_at("places") as visitor:
+        page: Page = visitor.page
+        made.refuses("POST /auth/refresh", 401, "bad_refresh")
+
+        def meanwhile(route: Route) -> None:
+            page.evaluate(SIGN_IN, ["newer", "account", 15])
+            route.fulfill(status=status, json=session(kind) if status < 400 else {"code": "bad_refresh"})
+
+        made.says(what, meanwhile)
+        page.evaluate(SIGN_IN, ["old", kind, 0])
+        assert page.evaluate(CALL, "/auth/me")["consent"] is False
+        assert made.bearers[-1] == "Bearer newer"
+        assert page.evaluate("localStorage.getItem('growbin.token')") == "newer"
+        assert {"refresh_token": "newer", "kind": "account"}.items() <= page.evaluate(KEPT).items()
+        assert len(made.bodies("POST /auth/guest")) == (what == "POST /auth/guest")
+
+
+def test_who_leaves_during_a_renewal_is_nobody_afterwards(open_at: Any, made: Made) -> None:
+    with open_at("places") as visitor:
+        page: Page = visitor.page
+
+        def meanwhile(route: Route) -> None:
+            page.evaluate("localStorage.clear()")
+            route.fulfill(json=session("account"))
+
+        made.says("POST /auth/refresh", meanwhile)
+        page.evaluate(SIGN_IN, ["old", "account", 0])
+        assert page.evaluate(CALL, "/auth/me") == "signed_out"
+        assert page.evaluate("localStorage.length") == 0
+
+
+def test_a_service_that_says_nothing_holds_no_tab_up(open_at: Any, made: Made) -> None:
+    with open_at("places") as visitor:
+        page: Page = visitor.page
+        page.evaluate("""() => {
+          window.patience = [];
+          const wait = AbortSignal.timeout.bind(AbortSignal);
+          AbortSignal.timeout = (ms) => { patience.push(ms); return wait(ms / 50); };
+        }""")
+        page.evaluate(SIGN_IN, ["old", "guest", 0])
+        made.says("POST /auth/refresh", lambda route: None)
+        assert page.evaluate(CALL, "/auth/me") == "offline"
+        made.says("POST /auth/refresh", session("guest"))
+        assert page.evaluate(CALL, "/auth/me")["consent"] is False
+        assert page.evaluate("patience") == [15000] * 3
+
+
+def test_a_part_of_everything_is_not_taken_away(open_at: Any, made: Made) -> None:
+    made.says("GET /users/me/export", cut_off)
+    with open_at("places") as visitor:
+        page: Page = visitor.page
+        page.evaluate(SIGN_IN, ["mine", "guest", 15])
+        go(page, "account")
+        downloads: list[str] = []
+        page.on("download", lambda download: downloads.append(download.suggested_filename))
+        page.get_by_role("button", name=t("page.profile.export")).click()
+        expect(page.get_by_role("alert")).to_contain_text(t("page.error.offline"))
+        assert downloads == []
+
+
+def test_who_could_not_be_logged_out_is_told(open_at: Any, made: Made) -> None:
+    with open_at("places") as visitor:
+        page: Page = visitor.page
+        made.is_person(email="minji@growbin.app")
+        page.evaluate(SIGN_IN, ["mine", "account", 15])
+        go(page, "account")
+        log_out = page.get_by_role("button", name=t("page.profile.log_out"))
+        for status, code in ((503, "unavailable"), (429, "too_many_requests")):
+            made.refuses("POST /auth/logout", status, code)
+            log_out.click()
+            expect(page.get_by_role("alert")).to_contain_text(t(f"problem.{code}"))
+            expect(page.get_by_text(t("page.profile.log_out.failed"))).to_be_visible()
+            assert page.evaluate("localStorage.getItem('growbin.token')") == "mine"
+        made.refuses("POST /auth/logout", 401, "bad_token")
+        made.refuses("POST /auth/refresh", 401, "bad_refresh")
+        log_out.click()
+        expect(page.get_by_text(t("page.account.logged_out"))).to_be_visible()
+        assert page.evaluate("localStorage.length") == 0
+
+
 def test_a_guest_can_have_everything_deleted_too(open_at: Any, made: Made) -> None:
     made.says("GET /waste/analyses", {"analyses": [], "next": None})
     made.says("DELETE /auth/account", {})
@@ -302,6 +446,41 @@ def test_who_does_not_tell_where_they_are_can_choose_a_place(open_at: Any, made:
         assert made.bodies("GET /locations")[1:] == [{"lat": "37.5663", "lon": "126.9779", "radius": "5000"}]
         visitor.shoot("22-elsewhere")
         assert visitor.complaints == []
+
+
+#: A browser that knows the position only when a test says so: `answer()`.
+SLOW = """navigator.geolocation.getCurrentPosition = (done) => {
+  window.answer = () => done({ coords: { latitude: 35, longitude: 128 } });
+}"""
+
+
+def test_a_place_chosen_while_the_position_is_awaited_stays(open_at: Any, made: Made) -> None:
+    made.says("GET /locations", found(centre(1)))
+    with open_at("places") as visitor:
+        page: Page = visitor.page
+        page.evaluate(SLOW)
+        here = page.locator(".where .primary")
+        here.focus()
+        page.keyboard.press("Enter")
+        expect(here).to_have_text(t("page.places.locating"))
+        expect(here).to_have_attribute("aria-disabled", "true")
+        expect(here).to_be_focused()
+        first = page.evaluate_handle("() => answer")
+        page.keyboard.press("Enter")
+        assert page.evaluate("first => answer === first", first), "whoever waits does not ask again"
+
+        page.get_by_text(t("page.places.elsewhere")).click()
+        page.get_by_label(t("page.places.hall")).select_option(t("page.places.hall.jeju"))
+        expect(here).to_have_text(t("page.places.here"))
+        page.evaluate("answer()")
+        expect(page.locator(".result h2")).to_contain_text(t("page.places.hall.jeju"))
+        here.click()
+        page.evaluate("first => first()", first)
+        expect(here).to_have_text(t("page.places.locating"))
+        page.evaluate("answer()")
+        expect(page.locator(".result h2")).to_contain_text(t("page.places.you"))
+        expect(here).not_to_have_attribute("aria-disabled", "true")
+        assert [asked["lat"] for asked in made.bodies("GET /locations")] == ["33.4890", "35.0000"]
 
 
 def test_the_list_says_what_the_api_says(open_at: Any, made: Made) -> None:
@@ -364,8 +543,8 @@ def test_the_map_has_north_up_and_every_number_in_its_place(open_at: Any, made: 
         )
         assert ring == pytest.approx(140), "5 km"
         expect(page.get_by_role("img", name=t("page.places.north"))).to_be_visible()
-        page.locator(".bubble[data-place='5']").click()
-        expect(page.locator(".place[data-place='5'] h3")).to_be_focused()
+        number = page.locator(".map .bubble").last
+        assert number.evaluate("(one) => getComputedStyle(one).cursor") == "auto", "a picture promises no touch"
 
 
 @pytest.mark.parametrize(("scheme", "lang"), [("light", "ko"), ("dark", "en")])

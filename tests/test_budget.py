@@ -17,14 +17,16 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from functions.shared import budget as budgets
-from functions.shared import calls, http
+from functions.shared import calls, http, spending
 from functions.shared.budget import Budget
 from functions.shared.config import load
 from functions.shared.http import Problem
 from functions.shared.leaving import leave
+from functions.shared.lifecycle import Superseded
 from functions.shared.memory import Away, Memory
+from functions.shared.prices import CALL_USD
 from functions.shared.regions import KOREA
-from functions.shared.tokens import Signer, new_pair
+from functions.shared.tokens import Signer
 from functions.waste.routes import create
 from functions.waste.settings import Settings
 from tests.steps import World
@@ -37,13 +39,6 @@ def world(world: World) -> World:
     """Nobody who left had spent anything."""
     world.do("TRUNCATE departed_spending")
     return world
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    new_pair(folder / "private.pem", folder / "public")
-    return folder
 
 
 Send = Callable[..., TestResponse]
@@ -216,20 +211,30 @@ def paid(world: World, model: str = "gpt-4o", *, standin: bool = False, tokens: 
 def spent(world: World) -> float:
     """What the breaker believes was spent today: dollars."""
     with world.db.transaction() as tx:
-        return budgets._look(tx)[0]
+        return spending.today(tx)[0]
 
 
 def test_every_paid_call_is_added_up_and_stays(world: World) -> None:
     assert spent(world) == 0
     paid(world)
     mine = [paid(world), paid(world, "somebody-elses"), paid(world, "standin", standin=True)]
-    assert spent(world) == pytest.approx(0.5 + budgets.CALL_USD), "no price is known of one, and one was free"
-    with world.db.transaction() as tx:
-        leave(tx, world.state(mine[0])["user_id"])
-    assert spent(world) == pytest.approx(0.5 + budgets.CALL_USD), "the money does not come back"
+    assert spent(world) == pytest.approx(0.5 + CALL_USD), "no price is known of one, and one was free"
+    for analysis in mine:
+        with world.db.transaction() as tx:
+            leave(tx, world.state(analysis)["user_id"])
+        assert spent(world) == pytest.approx(0.5 + CALL_USD), "the money does not come back"
     world.do("UPDATE model_calls SET created_at = created_at - interval '1 day'")
     world.do("UPDATE departed_spending SET day = day - 1")
     assert spent(world) == 0
+
+
+def test_a_call_that_ends_after_its_citizen_left_is_added_up_too(world: World) -> None:
+    for model, standin, cost in (("gpt-4o", False, 0.25), ("somebody-elses", False, CALL_USD), ("standin", True, 0)):
+        before, gone = spent(world), str(uuid.uuid4())
+        answer = calls.Answer({}, "{}", model, standin, 100_000, 0, 5)
+        with pytest.raises(Superseded):
+            calls.keep(world.db, answer, analysis_id=gone, round_=1, purpose="see", prompt_version="1")
+        assert spent(world) - before == pytest.approx(cost)
 
 
 def test_the_breaker_opens_when_the_day_is_spent(world: World, sender: Callable[..., Send]) -> None:
@@ -250,7 +255,7 @@ def test_the_breaker_opens_when_the_day_is_spent(world: World, sender: Callable[
 
 def test_what_is_open_is_set_aside(world: World, sender: Callable[..., Send]) -> None:
     user, analyses = uploaded(world, 4)
-    three = str(3 * 2 * budgets.CALL_USD + 0.001)
+    three = str(3 * 2 * CALL_USD + 0.001)
     assert [sender(user, MODEL_DAILY_USD=three)("analyze", {"key": world.key(a)}).status_code for a in analyses] == [
         202, 202, 202, 503,
     ]  # fmt: skip
@@ -262,7 +267,7 @@ def test_what_is_open_is_set_aside(world: World, sender: Callable[..., Send]) ->
 
 def test_one_process_knows_what_it_granted_itself(world: World, sender: Callable[..., Send]) -> None:
     user, analyses = uploaded(world, 6)
-    send = sender(user, MODEL_DAILY_USD=str(3 * 2 * budgets.CALL_USD + 0.001))
+    send = sender(user, MODEL_DAILY_USD=str(3 * 2 * CALL_USD + 0.001))
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda a: send("analyze", {"key": world.key(a)}).status_code, analyses))
     assert sorted(answers) == [202, 202, 202, 503, 503, 503]

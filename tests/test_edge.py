@@ -28,9 +28,12 @@ from functions.presign.settings import Settings as PresignSettings
 from functions.shared import http, limits
 from functions.shared.config import load
 from functions.shared.memory import Away, Memory
-from functions.shared.tokens import Signer, new_pair
+from functions.shared.revocations import SENTINEL
+from functions.shared.tokens import Signer
 from functions.waste.routes import create
 from functions.waste.settings import Settings
+from functions.web.routes import create as create_web
+from functions.web.settings import Settings as WebSettings
 from tests.steps import World
 
 ROOT = Path(__file__).parents[1]
@@ -53,13 +56,6 @@ def ask(n):
 with ThreadPoolExecutor(4) as pool:
     print([standing.at for standing in pool.map(ask, range(250)) if standing.admitted])
 """
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    new_pair(folder / "private.pem", folder / "public")
-    return folder
 
 
 @dataclass
@@ -245,6 +241,15 @@ def test_one_subscriber_is_one_address(serve: Serve) -> None:
     assert left(Citizen(app, "", f"::ffff:{here}")("GET", HISTORY)) == 98
 
 
+def test_files_are_counted_too_but_apart(serve: Serve, pipeline_env: dict[str, str]) -> None:
+    more = {"S3_PUBLIC_ENDPOINT": pipeline_env["S3_ENDPOINT"], "RATE_LIMIT_PER_MINUTE": "3"}
+    web, here = create_web(load(WebSettings, {**pipeline_env, **more})), address()
+    files = ("/", "/page/main.js", "/messages.json", "/api/openapi.json")
+    assert [Citizen(web, "", here)("GET", path).status_code for path in files] == [200, 200, 200, 429]
+    assert Citizen(web, "", address())("GET", "/").status_code == 200
+    assert left(Citizen(serve(), "", here)("GET", HISTORY)) == 99, "who has loaded the page may still use it"
+
+
 # --- from where
 
 
@@ -273,8 +278,8 @@ def test_without_a_list_no_origin_is_known(serve: Serve, keys: Path) -> None:
 
 
 def test_a_browser_may_ask_beforehand(serve: Serve, keys: Path) -> None:
-    app, here = serve(RATE_LIMIT_PER_MINUTE="1"), address()
-    for _ in range(3):  # not counted
+    app, here = serve(RATE_LIMIT_PER_MINUTE="3"), address()
+    for _ in range(5):  # not counted
         asked = Citizen(app, "", here)("OPTIONS", ANALYZE, Origin=APP, Access_Control_Request_Method="POST")
         assert (asked.status_code, asked.data) == (204, b"")
     assert asked.headers["Access-Control-Allow-Origin"] == APP
@@ -290,6 +295,9 @@ def test_a_browser_may_ask_beforehand(serve: Serve, keys: Path) -> None:
     assert not corsed(plain)
     nowhere = Citizen(app, "", here)("OPTIONS", "/nowhere", Origin=APP, Access_Control_Request_Method="POST")
     assert nowhere.status_code == 404
+    assert [left(answer) for answer in (refused, plain, nowhere)] == [2, 1, 0], "only what a known page needs is free"
+    assert code(Citizen(app, "", here)("OPTIONS", ANALYZE)) == "too_many_requests"
+    assert Citizen(app, "", here)("OPTIONS", ANALYZE, Origin=APP, Access_Control_Request_Method="POST").data == b""
 
 
 # --- what every answer carries, and what none may bring
@@ -376,6 +384,20 @@ def test_without_redis_reads_go_on_and_nothing_is_spent(
     assert timed(waste, "GET", f"{HISTORY}/{analysis}").status_code == 200
     assert timed(uploads, "POST", UPLOADS, {"content_type": "image/png"}).status_code == 201
     assert max(took) < 1.0
+
+
+def test_a_redis_that_takes_nothing_lets_nobody_in(serve: Serve, pipeline_env: dict[str, str], keys: Path) -> None:
+    me, full = Citizen(serve(), signed(keys)), Citizen(serve(), signed(keys))
+    with closing(redis.Redis.from_url(pipeline_env["REDIS_URL"])) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            assert me("GET", HISTORY).status_code == 200, "it still says what was signed out"
+            client.delete(SENTINEL)
+            assert [full("GET", HISTORY).status_code for _ in range(3)] == [401] * 3
+        finally:
+            client.config_set("maxmemory", 0)
+    assert full("GET", HISTORY).status_code == 401, "it was issued before the list began anew"
+    assert Citizen(full.app, signed(keys))("GET", HISTORY).status_code == 200
 
 
 def test_redis_that_comes_back_is_asked_again(redis_url: str, mute: str) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import requests
 from flask import Flask
 
 from functions.locations import __main__ as command
-from functions.locations import days, gathering, goods, hours
+from functions.locations import address, days, gathering, goods, hours, shown
 from functions.locations.api import Api, SourceFailed
 from functions.locations.centre import Centre, Span
 from functions.locations.routes import create
@@ -83,14 +84,19 @@ def database(servers: Addresses) -> str:
     return migrated(servers)
 
 
-@pytest.fixture
-def db(database: str) -> Iterator[Database]:
-    """No centre is imported."""
+@pytest.fixture(scope="module")
+def opened(database: str) -> Iterator[Database]:
     opened = Database(database)
-    with opened.transaction() as tx:
-        tx.execute("DELETE FROM centres")
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def db(opened: Database) -> Database:
+    """No centre is imported."""
+    with opened.transaction() as tx:
+        tx.execute("DELETE FROM centres")
+    return opened
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +106,18 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "public"
 
 
-@pytest.fixture
-def portal() -> Iterator[Portal]:
+@pytest.fixture(scope="module")
+def running() -> Iterator[Portal]:
     with running_portal() as running:
-        running.has([ROW])
         yield running
+
+
+@pytest.fixture
+def portal(running: Portal) -> Portal:
+    """Nobody has asked it anything, and it has one row."""
+    running.asked.clear()
+    running.has([ROW])
+    return running
 
 
 @pytest.fixture
@@ -172,13 +185,15 @@ def only(app: Flask, **query: Any) -> dict[str, Any]:
 
 def angle(a: tuple[float, float], b: tuple[float, float]) -> float:
     """Metres between two positions by the angle of their vectors: not the formula that is tested."""
-    vectors = [
-        (math.cos(p) * math.cos(q), math.cos(p) * math.sin(q), math.sin(p))
-        for p, q in [(math.radians(latitude), math.radians(longitude)) for latitude, longitude in (a, b)]
-    ]
-    (x, y, z), (u, v, w) = vectors
+    (x, y, z), (u, v, w) = vector(a), vector(b)
     cross = math.hypot(y * w - z * v, z * u - x * w, x * v - y * u)
     return math.atan2(cross, x * u + y * v + z * w) * 6_371_000
+
+
+@cache
+def vector(at: tuple[float, float]) -> tuple[float, float, float]:
+    north, east = map(math.radians, at)
+    return math.cos(north) * math.cos(east), math.cos(north) * math.sin(east), math.sin(north)
 
 
 def brute(rows: list[dict[str, str]], here: tuple[float, float], radius: int) -> tuple[list[tuple[float, str]], bool]:
@@ -189,6 +204,7 @@ def brute(rows: list[dict[str, str]], here: tuple[float, float], radius: int) ->
 
 
 @needs_file
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("through", ["import", "api"])
 def test_the_nearest_are_those_a_comparison_with_every_row_finds(
     through: str, new_app: App, portal: Portal, record_property: Callable[[str, object], None]
@@ -384,6 +400,17 @@ def centre(
         (centre("토요일(11:00이후)+일요일+공휴일"), "2026-11-28 11:00", False),
         (centre("격주 토+격주 일", rest="10:00-18:00"), "2026-11-28 12:00", None),
         (centre("격주 토+격주 일", rest="10:00-18:00"), "2026-11-28 20:00", False),
+        (centre("격주 토+일", rest="10:00-18:00"), "2026-11-29 12:00", None),  # every Sunday, or every other one?
+        (centre("격주 토, 일요일 휴무", rest="10:00-18:00"), "2026-11-29 12:00", None),
+        (centre("격주 토일", rest="10:00-18:00"), "2026-11-29 12:00", None),
+        (centre("격주 토+매주 일", rest="10:00-18:00"), "2026-11-29 12:00", False),
+        (centre("격주 토+공휴일+일", rest="10:00-18:00"), "2026-11-29 12:00", False),
+        # only 공휴일 is named: Sundays are meant, too, unless there are hours for days of rest
+        (centre("공휴일", rest="10:00-18:00"), "2026-11-29 12:00", None),
+        (centre("공휴일", rest="10:00-18:00"), "2026-11-29 20:00", False),
+        (centre("공휴일", rest="10:00-18:00"), "2026-12-25 12:00", False),
+        (centre("일+공휴일", rest="10:00-18:00"), "2026-11-29 12:00", False),
+        (centre("격주 일+공휴일"), "2026-11-29 12:00", None),
         (centre("토(격주)+일+설 연휴"), "2026-11-29 12:00", False),
         # feasts
         (centre("설 당일+추석 당일", rest="09:00-18:00"), "2026-02-17 12:00", False),
@@ -446,12 +473,56 @@ def mended(**changes: Any) -> gathering.Gathered:
         ({"operPhoneNumber": "021112222"}, "phone", "02-111-2222", "phone number"),
         ({"operPhoneNumber": "0311112222 / 031-999-0000"}, "phone", "031-111-2222", "phone number"),
         ({"operPhoneNumber": "1588.1234"}, "phone", "1588-1234", "phone number"),
+        ({"operPhoneNumber": "0212345678"}, "phone", "02-1234-5678", "phone number"),
+        ({"operPhoneNumber": "0211112222"}, "phone", "02-1111-2222", "phone number"),
+        ({"operPhoneNumber": "050712345678"}, "phone", "0507-1234-5678", "phone number"),
+        ({"operPhoneNumber": "01012345678"}, "phone", "010-1234-5678", "phone number"),
+        ({"operPhoneNumber": "02-111-2222~3"}, "phone", "02-111-2222", "phone number"),
+        ({"rdnmadr": "광주시 서구 가로 1", "instt_nm": "광주광역시 서구"}, "address", "광주광역시 서구 가로 1",
+         "name of the province"),
+        ({"rdnmadr": "광주시 경안로 1", "instt_nm": "경기도 광주시"}, "address", "경기도 광주시 경안로 1",
+         "name of the province"),
+        ({"rdnmadr": "제주도 제주시 가로 1"}, "address", "제주특별자치도 제주시 가로 1", "name of the province"),
     ],
 )  # fmt: skip
 def test_what_is_plainly_wrong_is_mended(changes: dict[str, str], field: str, value: Any, kind: str) -> None:
     found = mended(**changes)
     assert getattr(found.centres[0], field) == value
     assert kind in [remark.kind for remark in found.repaired if remark.number == 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "name"),
+    [
+        ("서울 서울시 서을특별시", "서울특별시"),
+        ("부산 부산시 부산광억시", "부산광역시"),
+        ("대구 대구시 데구광역시", "대구광역시"),
+        ("인천 인천시 인쳔광역시", "인천광역시"),
+        ("광주광역사", "광주광역시"),
+        ("대전 대전시 대전광여시", "대전광역시"),
+        ("울산 울산시 울신광역시", "울산광역시"),
+        ("세종 세종시 세종특별자치사", "세종특별자치시"),
+        ("경기 경가도", "경기도"),
+        ("강원 강원도 강완특별자치도", "강원특별자치도"),
+        ("충북 충청북두", "충청북도"),
+        ("충남 충쳥남도", "충청남도"),
+        ("전북 전라북도 전복특별자치도", "전북특별자치도"),
+        ("전남 전리남도", "전라남도"),
+        ("경북 경상북드", "경상북도"),
+        ("경남 겅상남도", "경상남도"),
+        ("제주 제주도 제쥬특별자치도", "제주특별자치도"),
+    ],
+)
+def test_all_seventeen_provinces_are_known_by_every_name(names: str, name: str) -> None:
+    assert address.mended(f"{name} 가로 1", "") == (f"{name} 가로 1", "")
+    for one in names.split():
+        assert address.mended(f"{one} 가로 1", "") == (f"{name} 가로 1", f"{one} → {name}")
+
+
+@pytest.mark.parametrize("number", ["0507-1234-5678", "02-1234-5678", "031-123-4567", "070-1234-5678", "1588-1234"])
+def test_a_number_as_it_should_be_is_left_alone(number: str) -> None:
+    found = mended(operPhoneNumber=number, holidayOperOpenHhmm="10:00", holidayCloseOpenHhmm="15:00")
+    assert (found.centres[0].phone, found.repaired, found.doubtful) == (number, [], [])
 
 
 def test_the_clean_row_is_left_alone() -> None:
@@ -474,6 +545,12 @@ def test_the_clean_row_is_left_alone() -> None:
         ({"cnterOperSe": "민간"}, "neither 직영 nor 위탁"),
         ({"referenceDate": "작년"}, "no reference date"),
         ({"operPhoneNumber": "없음", "phoneNumber": ""}, "no phone number"),
+        *(
+            ({"operPhoneNumber": odd, "phoneNumber": ""}, "no phone number")
+            for odd in ("02-123-45678", "02-11-22222", "0501234567", "021-234-5678", "1-02-123-4567", "031-123-4567-89")
+        ),
+        ({"rdnmadr": "광주시 가로 1", "instt_nm": ""}, "an address without a known province"),
+        ({"rdnmadr": "광주 가로 1", "instt_nm": "광주도시공사"}, "an address without a known province"),
         ({"cnterNm": "가나센터(운영중단)"}, "its name says that it does not work"),
     ],
 )
@@ -586,6 +663,13 @@ def test_every_category_and_note_has_its_texts() -> None:
     for locale in messages.LOCALES:
         for category in goods.CATEGORIES:
             assert messages.text_or(f"places.accepts.{category}", "", locale)
+        notes = {
+            shown.note(5000, filtered=filtered, anywhere=anywhere, locale=locale)
+            for filtered in (False, True)
+            for anywhere in (False, True)
+        }
+        assert len(notes) == 4
+        assert not any("{" in note or "places." in note for note in notes)
 
 
 # --- the quirks of the API

@@ -40,10 +40,11 @@ def find(db: Database, email: str) -> Account | None:
     return Account(**rows[0]) if rows else None
 
 
-def hold(tx: Tx, account: Account) -> bool:
-    """True if the account is still there with that very hash; nothing changes it before the end of `tx`."""
-    row = tx.execute("SELECT password_hash FROM accounts WHERE user_id = %s FOR UPDATE", (account.user_id,)).fetchone()
-    return row is not None and row["password_hash"] == account.password_hash
+def hold(tx: Tx, user_id: uuid.UUID, password_hash: str | None) -> bool:
+    """True if the user's account still has that very hash (None: if there still is no account). Nothing changes it
+    before `tx` ends; that no account is made meanwhile takes the lock of the user."""
+    row = tx.execute("SELECT password_hash FROM accounts WHERE user_id = %s FOR UPDATE", (user_id,)).fetchone()
+    return (row["password_hash"] if row else None) == password_hash
 
 
 def make(tx: Tx, user_id: uuid.UUID | None, email: str, password_hash: str) -> uuid.UUID:

@@ -20,16 +20,16 @@ def confirm(
     429 `too_many_attempts`. Away without Redis. Nothing is locked: who goes on to change the account does so only
     where its hash is still this one.
     """
-    query = "SELECT email, password_hash FROM users u LEFT JOIN accounts a ON a.user_id = u.id WHERE u.id = %(id)s"
+    query = "SELECT password_hash FROM users u LEFT JOIN accounts a ON a.user_id = u.id WHERE u.id = %(id)s"
     found = db.read(query, {"id": user_id})
     if not found:
         raise http.unknown_user()
-    email, kept = found[0]["email"], found[0]["password_hash"]
+    kept = found[0]["password_hash"]
     if kept is None:
         return None
     if password is None:
         raise http.invalid(field, "missing")
-    mine = guessing.attempt(address=address, account=email)
+    mine = guessing.attempt(address=address, account=f"user:{user_id}")  # strangers, who know the e-mail, use up others
     if not Passwords().match(password, kept):
         raise Problem(403, "wrong_password")
     guessing.right(mine)

@@ -5,6 +5,7 @@ Passwords are hashed before a transaction begins, and what was true then is look
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -18,13 +19,13 @@ from functions.auth.answers import SignedIn
 from functions.auth.confirming import confirm
 from functions.auth.guessing import Guessing
 from functions.auth.passwords import LONGEST, SHORTEST, Passwords, normalised
-from functions.auth.sessions import Sessions
+from functions.auth.sessions import Owner, Sessions
 from functions.shared import http
 from functions.shared.api import operation
 from functions.shared.edge import Edge
 from functions.shared.http import Problem, Text
 from functions.shared.leaving import leave
-from functions.shared.postgres import Database
+from functions.shared.postgres import Database, Tx
 from functions.shared.revocations import end_all
 
 Email = Annotated[str, Text(3, EMAIL_LONGEST, pattern=EMAIL, wrong="email")]
@@ -89,7 +90,7 @@ def blueprint(db: Database, edge: Edge, sessions: Sessions, guessing: Guessing, 
         with db.transaction() as tx:
             user_id = accounts.make(tx, user_id, email, password_hash)
         # Not before the commit: a guest whose session had ended for nothing could never come back; an account logs in.
-        return flask.jsonify(sessions.restart(user_id).told("account")), 201
+        return flask.jsonify(sessions.restart(user_id).told()), 201
 
     @routes.post("/login")
     @operation(answers={200: SignedIn}, body=Login, problems={401: ("wrong_credentials",), **TRIED}, access="public")
@@ -102,13 +103,13 @@ def blueprint(db: Database, edge: Edge, sessions: Sessions, guessing: Guessing, 
         account = _known(passwords, accounts.find(db, email), given.password)
         fresh = passwords.hashed(given.password) if passwords.outdated(account.password_hash) else None
         with db.transaction() as tx:
-            if not accounts.hold(tx, account):
+            if not accounts.hold(tx, account.user_id, account.password_hash):
                 raise _wrong_credentials()
             if fresh:
                 accounts.replace_hash(tx, account.user_id, fresh)
-            session = sessions.open(account.user_id, at)
+            session = sessions.open(Owner(account.user_id, "account"), at)
         guessing.right(mine)
-        return flask.jsonify(session.told("account"))
+        return flask.jsonify(session.told())
 
     @routes.post("/password")
     @operation(
@@ -125,11 +126,11 @@ def blueprint(db: Database, edge: Edge, sessions: Sessions, guessing: Guessing, 
             raise Problem(409, "no_password")
         fresh = passwords.hashed(chosen)
         with db.transaction() as tx:
-            if not accounts.hold(tx, Account(user_id, kept)):
+            if not accounts.hold(tx, user_id, kept):
                 raise Problem(403, "wrong_password")
             accounts.change_password(tx, user_id, fresh)
             session = sessions.restart(user_id)  # before the commit: no new password while old sessions live on
-        return flask.jsonify(session.told("account"))
+        return flask.jsonify(session.told())
 
     @routes.delete("/account")
     @operation(
@@ -141,9 +142,9 @@ def blueprint(db: Database, edge: Edge, sessions: Sessions, guessing: Guessing, 
         """Leave, as a guest or an account: everything of the user's is deleted. The photos follow within minutes."""
         user_id = http.user()
         wish = http.body(Leave) if request.get_data() else Leave()
-        confirm(db, guessing, user_id, wish.password, address=edge.address())
+        kept = confirm(db, guessing, user_id, wish.password, address=edge.address())
         with db.transaction() as tx:
-            leave(tx, user_id)
+            leave(tx, user_id, if_still=lambda: _unchanged(tx, user_id, kept))
             end_all(edge.memory, user_id)
         return "", 204
 
@@ -155,6 +156,12 @@ def _acceptable(password: str, field: str) -> str:
     if len(normalised(password)) < SHORTEST:
         raise http.invalid(field, "short", least=SHORTEST)
     return password
+
+
+def _unchanged(tx: Tx, user_id: uuid.UUID, kept: str | None) -> None:
+    """Problem 403 unless `kept`, to which the password fitted, is still the user's hash (None: still a guest's)."""
+    if not accounts.hold(tx, user_id, kept):
+        raise Problem(403, "wrong_password")
 
 
 def _known(passwords: Passwords, account: Account | None, password: str) -> Account:

@@ -61,7 +61,7 @@ class Guessing:
         self._most = {"account": per_account, "address": per_address}
 
     def attempt(self, *, address: str, account: str | None = None) -> Try:
-        """Count a try from `address`, at the password of the account with e-mail `account` if any.
+        """Count a try from `address`, at the password of `account` if any: an e-mail, or who has already signed in.
 
         Problem 429 `too_many_attempts`, with Retry-After, where it is one too many. Away without Redis.
         """

@@ -6,6 +6,7 @@ one needs Redis and answers 503 without it.
 
 from __future__ import annotations
 
+import math
 import uuid
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -18,12 +19,13 @@ from functions.auth import credentials
 from functions.auth.answers import Person, PublicKeys, SignedIn
 from functions.auth.guessing import Guessing
 from functions.auth.passwords import Passwords
-from functions.auth.sessions import Gone, Sessions, Used
+from functions.auth.sessions import SECRET, Gone, Owner, Sessions, Used
 from functions.auth.settings import Settings
 from functions.shared import http, tokens
 from functions.shared.api import Answer, operation
 from functions.shared.edge import Edge
 from functions.shared.http import Problem, Text
+from functions.shared.limits import Limits
 from functions.shared.postgres import Database
 from functions.shared.revocations import Revocations
 from functions.shared.tokens import Signer, Verifier
@@ -31,7 +33,10 @@ from functions.shared.tokens import Signer, Verifier
 #: Outsiders may keep our public keys for so many seconds; a key is announced for longer before it signs.
 JWKS_SECONDS = 300
 
+HOUR = 3600.0
+
 RefreshToken = Annotated[str, Text(1, 200)]
+Secret = Annotated[str, Text(SECRET, SECRET, pattern=rf"[A-Za-z0-9_-]{{{SECRET}}}")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +48,13 @@ class Consent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refresh:
-    """Body of POST /refresh."""
+    """Body of POST /refresh. `next`: 32 new random bytes (base64url), the last 43 characters of the next refresh token.
+
+    Who keeps it before asking can ask again after a lost answer.
+    """
 
     refresh_token: RefreshToken
+    next: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,18 +72,26 @@ def create(settings: Settings) -> Flask:
     verifier = Verifier(settings.jwt_public_keys_dir, Revocations(edge.memory))
     sessions = Sessions(edge.memory, signer, grace=settings.refresh_grace_seconds)
     guessing = Guessing(edge.memory, per_account=settings.tries_per_account, per_address=settings.tries_per_address)
+    newcomers = Limits(edge.memory, settings.guests_per_hour, HOUR)
     app = http.create_app("auth", db=db, edge=edge, verifier=verifier, ping=signer.ping)
     app.register_blueprint(credentials.blueprint(db, edge, sessions, guessing, Passwords(settings.bcrypt_cost)))
 
     @app.post("/api/v1/auth/guest")
-    @operation(answers={201: SignedIn}, access="public")
+    @operation(answers={201: SignedIn}, problems={429: ("too_many_guests",)}, access="public")
     def guest() -> ResponseReturnValue:
-        """Become a guest: a new user nobody knows anything about, and a session."""
+        """Become a guest: a new user nobody knows anything about, and a session.
+
+        From one internet address that works only a number of times an hour.
+        """
+        standing = newcomers.count(f"guest:{edge.address()}")
+        if not standing.admitted:
+            minutes = math.ceil(standing.reset / 60)
+            raise Problem(429, "too_many_guests", headers={"Retry-After": str(standing.reset)}, minutes=minutes)
         user_id = uuid.uuid4()
-        session = sessions.open(user_id, sessions.now())
+        session = sessions.open(Owner(user_id, "guest"), sessions.now())
         with db.transaction() as tx:
             tx.execute("INSERT INTO users (id, kind) VALUES (%s, 'guest')", (user_id,))
-        return flask.jsonify(session.told("guest")), 201
+        return flask.jsonify(session.told()), 201
 
     @app.post("/api/v1/auth/refresh")
     @operation(
@@ -86,9 +103,10 @@ def create(settings: Settings) -> Flask:
     def refresh() -> ResponseReturnValue:
         """Renew a session with its refresh token, which is good for one use.
 
-        A used token is 409 `refresh_used` for some seconds; after that its use ends the whole session.
+        A used token is 409 `refresh_used` for some seconds; after that its use ends the whole session. With the `next`
+        of its first use it may be used again, until the next token is: the answer is the same next token.
         """
-        return flask.jsonify(_renewed(db, sessions, http.body(Refresh).refresh_token))
+        return flask.jsonify(_renewed(db, sessions, http.body(Refresh)))
 
     @app.post("/api/v1/auth/logout")
     @operation(answers={204: None}, body=Logout | None)
@@ -136,13 +154,17 @@ def create(settings: Settings) -> Flask:
     return app
 
 
-def _renewed(db: Database, sessions: Sessions, refresh_token: str) -> SignedIn:
+def _renewed(db: Database, sessions: Sessions, wish: Refresh) -> SignedIn:
+    if wish.next and wish.refresh_token.endswith(wish.next):
+        raise http.invalid("next", "characters")
     try:
-        user_id = sessions.owner(refresh_token)
-        user = db.read("SELECT kind FROM users WHERE id = %(id)s", {"id": user_id})
+        owner = sessions.owner(wish.refresh_token)
+        user = db.read("SELECT kind FROM users WHERE id = %(id)s", {"id": owner.user_id})
         if not user:
             raise http.unknown_user()
-        return sessions.renew(refresh_token, user_id).told(user[0]["kind"])
+        if user[0]["kind"] != owner.kind:  # of the guest before the sign-up: Redis was away when it should have ended
+            raise Gone
+        return sessions.renew(wish.refresh_token, owner, wish.next).told()
     except Used as error:
         raise Problem(409, "refresh_used") from error
     except Gone as error:

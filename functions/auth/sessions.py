@@ -5,7 +5,12 @@ that comes a second time was copied, and nobody can say who holds which: the fam
 (`grace`) a second use is taken for what it mostly is, two requests of one app at the same moment: the later is told
 `Used`, gets nothing, and the family lives.
 
-A family is one hash in Redis: whose it is, when it began, the hashes of its living and its last token.
+An answer may be lost on its way, and the only living token with it. So a client may choose the secret of the next token
+itself, keep it, and then ask. Who comes again with the last token and the secret of the living one holds both already
+and is answered as before, at any time: still there is one living token, and a thief who saw one of the two has nothing.
+
+A family is one hash in Redis: whose it is, guest's or account's, when it began, the hashes of its living and its last
+token.
 """
 
 from __future__ import annotations
@@ -28,8 +33,11 @@ from functions.shared.tokens import Signer
 #: A refresh token that is not used for so long is worth nothing any more.
 REFRESH_LIFETIME = timedelta(days=7)
 
-_FAMILY = 24  # characters of a token that name its family: 144 bits; the other 43 are 256 bits nobody can guess
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{67}")
+#: The secret of a refresh token: 256 bits nobody can guess, url-safe.
+SECRET = 43
+
+_FAMILY = 24  # characters of a token that name its family: 144 bits; the secret follows
+_TOKEN = re.compile(rf"[A-Za-z0-9_-]{{{_FAMILY + SECRET}}}")
 
 _RENEW = """
 local kept = redis.call('HMGET', KEYS[1], 'living', 'last', 'began', 'renewed')
@@ -46,6 +54,7 @@ if kept[1] == ARGV[1] then
   redis.call('EXPIRE', KEYS[1], ARGV[4])
   return 'renewed'
 end
+if kept[2] == ARGV[1] and kept[1] == ARGV[2] then return 'renewed' end
 if kept[2] == ARGV[1] and now - tonumber(kept[4]) < tonumber(ARGV[3]) then return 'used' end
 redis.call('DEL', KEYS[1])
 return 'replayed'
@@ -61,24 +70,32 @@ class Used(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a family is, and what they were when it began: guest or account."""
+
+    user_id: uuid.UUID
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """What somebody gets who has shown who they are; both lifetimes in seconds."""
 
-    user_id: uuid.UUID
+    owner: Owner
     token: str
     expires_in: int
     refresh_token: str
     refresh_expires_in: int = int(REFRESH_LIFETIME.total_seconds())
 
-    def told(self, kind: Kind) -> SignedIn:
-        """As the API answers it; `kind` of the user: guest or account."""
+    def told(self) -> SignedIn:
+        """As the API answers it."""
         return {
-            "user_id": str(self.user_id),
+            "user_id": str(self.owner.user_id),
             "token": self.token,
             "expires_in": self.expires_in,
             "refresh_token": self.refresh_token,
             "refresh_expires_in": self.refresh_expires_in,
-            "kind": kind,
+            "kind": self.owner.kind,
         }
 
 
@@ -94,42 +111,50 @@ class Sessions:
         meanwhile, the session is already over when it begins."""
         return self._revocations.now()
 
-    def open(self, user_id: uuid.UUID, at: float) -> Session:
-        """A new family for `user_id` that begins `at`, and its first two tokens. The access token says that its bearer
+    def open(self, owner: Owner, at: float) -> Session:
+        """A new family of `owner` that begins `at`, and its first two tokens. The access token says that its bearer
         has just signed in, as the later ones of the family do not (who deletes an account must have one that does)."""
-        family, token = _named(secrets.token_urlsafe(18))
-        kept: dict[Any, Any] = {"user": str(user_id), "living": _hash(token), "began": microseconds(at)}
-        issued = self._signer.issue(user_id, at=at, signed_in_at=at)
+        family = secrets.token_urlsafe(18)
+        token = family + secrets.token_urlsafe(32)
+        kept: dict[Any, Any] = {
+            "user": str(owner.user_id),
+            "kind": owner.kind,
+            "living": _hash(token),
+            "began": microseconds(at),
+        }
+        issued = self._signer.issue(owner.user_id, at=at, signed_in_at=at)
 
         def keep(server: redis.Redis) -> None:
             with server.pipeline() as both:
-                both.hset(family, mapping=kept)
-                both.expire(family, REFRESH_LIFETIME)
+                both.hset(_key(token), mapping=kept)
+                both.expire(_key(token), REFRESH_LIFETIME)
                 both.execute()
 
         self._memory.ask(keep)
-        return Session(user_id, issued.token, issued.expires_in, token)
+        return Session(owner, issued.token, issued.expires_in, token)
 
     def restart(self, user_id: uuid.UUID) -> Session:
-        """End everything the user had, and open one new session, since a password was just said."""
-        return self.open(user_id, end_all(self._memory, user_id) + 1e-6)
+        """End everything the user had, and open one new session of their account, since a password was just said."""
+        return self.open(Owner(user_id, "account"), end_all(self._memory, user_id) + 1e-6)
 
-    def owner(self, refresh_token: str) -> uuid.UUID:
+    def owner(self, refresh_token: str) -> Owner:
         """Whose family the token is of, used or not. Gone where there is none."""
         if not _TOKEN.fullmatch(refresh_token):
             raise Gone
-        kept = cast("bytes | None", self._memory.ask(lambda server: server.hget(_key(refresh_token), "user")))
-        if kept is None:
+        answer = self._memory.ask(lambda server: server.hmget(_key(refresh_token), ["user", "kind"]))
+        user, kind = cast("list[bytes | None]", answer)
+        if user is None or kind is None:
             raise Gone
-        return uuid.UUID(kept.decode())
+        return Owner(uuid.UUID(user.decode()), cast("Kind", kind.decode()))
 
-    def renew(self, refresh_token: str, user_id: uuid.UUID) -> Session:
-        """The next two tokens of a session of `user_id`. Raises Gone or Used."""
+    def renew(self, refresh_token: str, owner: Owner, secret: str | None = None) -> Session:
+        """The next two tokens of a session of `owner`; the refresh token's secret is `secret` (SECRET characters) where
+        the client has chosen one, which is another for every token. Raises Gone or Used."""
         at = self.now()
-        family, token = _named(refresh_token[:_FAMILY])
+        token = refresh_token[:_FAMILY] + (secret or secrets.token_urlsafe(32))
         answer = self._memory.ask(
             lambda server: server.register_script(_RENEW)(
-                [family, ended_key(user_id), SENTINEL],
+                [_key(refresh_token), ended_key(owner.user_id), SENTINEL],
                 [
                     _hash(refresh_token),
                     _hash(token),
@@ -142,13 +167,13 @@ class Sessions:
             raise Used
         if answer != b"renewed":
             raise Gone
-        issued = self._signer.issue(user_id, at=at)
-        return Session(user_id, issued.token, issued.expires_in, token)
+        issued = self._signer.issue(owner.user_id, at=at)
+        return Session(owner, issued.token, issued.expires_in, token)
 
     def close(self, refresh_token: str, user_id: uuid.UUID) -> None:
         """End the family of a refresh token of `user_id`; another's, or none, is left alone."""
         try:
-            if self.owner(refresh_token) != user_id:
+            if self.owner(refresh_token).user_id != user_id:
                 return
         except Gone:
             return
@@ -157,12 +182,6 @@ class Sessions:
     def revoke(self, jti: str, expires_at: float) -> None:
         """Refuse one access token from now on."""
         self._revocations.revoke(jti, expires_at)
-
-
-def _named(family: str) -> tuple[str, str]:
-    """The key of a family, and a new token of it."""
-    token = family + secrets.token_urlsafe(32)
-    return _key(token), token
 
 
 def _key(token: str) -> str:

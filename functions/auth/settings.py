@@ -15,6 +15,7 @@ class Settings(EdgeSettings):
 
     `bcrypt_cost`: 12 takes a quarter of a second of one core. `refresh_grace_seconds`: how long after its use a refresh
     token may come again without ending its family. `tries_…`: passwords tried in a quarter of an hour.
+    `guests_per_hour`: new guests from one address.
     """
 
     database_url: str = secret()
@@ -24,4 +25,5 @@ class Settings(EdgeSettings):
     refresh_grace_seconds: float = 5.0
     tries_per_account: int = 10
     tries_per_address: int = 100
+    guests_per_hour: int = 20
     pool_size: int = 4

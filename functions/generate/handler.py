@@ -23,7 +23,7 @@ from functions.shared.conditions import State
 from functions.shared.config import load
 from functions.shared.destinations import DESTINATIONS
 from functions.shared.events import Event, GuidanceGenerated, QuestionAsked, RulesRetrieved
-from functions.shared.function import Done
+from functions.shared.function import Done, Rejected
 from functions.shared.lifecycle import Superseded
 from functions.shared.postgres import Database, Tx
 
@@ -81,9 +81,14 @@ def handle(event: Event[Any], deps: Deps) -> Done:
 
 
 def _guide(event: Event[RulesRetrieved], deps: Deps) -> Done:
-    """`guidance.v1.generated`; the analysis is completed. ModelDown while the model does not answer."""
+    """`guidance.v1.generated`; the analysis is completed. ModelDown while the model does not answer.
+
+    Rejected("consent_withdrawn") where the citizen no longer agrees that their words go to the provider.
+    """
     round_ = event.data.round
     analysis = _analysis(event, deps.db)
+    if analysis["consent_at"] is None:
+        raise Rejected("consent_withdrawn", "")
     brief = Brief(analysis["name"], analysis["passages"], analysis["question"] or "")
     key = _key(analysis, brief, deps.settings.openai_model)
     known = _remembered(deps.cache.get(key), brief)
@@ -110,9 +115,10 @@ def _guide(event: Event[RulesRetrieved], deps: Deps) -> Done:
 def _analysis(event: Event[RulesRetrieved], db: Database) -> dict[str, Any]:
     with db.transaction() as tx:
         row = tx.execute(
-            """SELECT a.status, a.question, i.state, r.item_id, r.passages, r.index_version,
+            """SELECT a.status, a.question, u.consent_at, i.state, r.item_id, r.passages, r.index_version,
                       coalesce(t.name_ko, r.item_id) AS name
                FROM analyses a
+               JOIN users u ON u.id = a.user_id
                JOIN identifications i ON i.analysis_id = a.id AND i.round = a.round
                JOIN retrievals r ON r.analysis_id = a.id AND r.round = a.round
                LEFT JOIN items t ON t.id = r.item_id

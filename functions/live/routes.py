@@ -1,7 +1,8 @@
 """WebSocket `…/analyses/{id}/events`: replays what the client has not seen, then follows until nothing is open.
 
 The client speaks first: {"token": "…", "after": n}. Each event is one message {"n", "stage", "at", "status"}; the last
-one is {"status", "final": true}. A socket holds a thread, so their number is capped; who finds no room polls instead.
+one is {"status", "final": true}. A socket holds a thread, so their number is capped, in all and for each citizen; who
+finds no room polls instead.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from simple_websocket import ConnectionClosed, Server
 
 from functions.live.announcements import Announcements
 from functions.live.feed import News, news
+from functions.live.room import Full, Room
 from functions.live.settings import Settings
 from functions.shared import http, telemetry
 from functions.shared.edge import Edge
@@ -50,31 +52,32 @@ def create(settings: Settings) -> Flask:
     db = Database(settings.database_url, pool_size=settings.pool_size)
     verifier = Verifier(settings.jwt_public_keys_dir, Revocations(edge.memory))
     announcements = Announcements(settings.database_url)
-    room = threading.BoundedSemaphore(settings.max_sockets)
+    room = Room(settings.max_sockets, settings.max_sockets_per_user)
     app = http.create_app("live", db=db, edge=edge, verifier=verifier)
     app.config["SOCK_SERVER_OPTIONS"] = SOCKET
     _before_exit(announcements.close)
 
     @Sock(app).route("/api/v1/waste/analyses/<uuid:analysis_id>/events")  # type: ignore[untyped-decorator]
     def events(ws: Server, analysis_id: uuid.UUID) -> None:
-        if not room.acquire(blocking=False):
-            log.warning("no room for another socket", most=settings.max_sockets)
-            ws.close(POLL_INSTEAD, "poll")
-            return
         try:
-            hello = _hello(ws)
-            if hello is None:
-                ws.close(BAD_HELLO, "first message")
-                return
-            user_id = verifier.user(hello["token"])
-            with announcements.follow(str(analysis_id), ws.event):
-                _follow(ws, lambda after: news(db, user_id, analysis_id, after), hello["after"])
+            with room.socket():
+                _introduced(ws, analysis_id)
+        except Full as error:
+            log.warning("no room for another socket", why=str(error))
+            ws.close(POLL_INSTEAD, "poll")
         except BadToken:
             ws.close(BAD_TOKEN, "token")
         except OSError:
             log.debug("client went away")
-        finally:
-            room.release()
+
+    def _introduced(ws: Server, analysis_id: uuid.UUID) -> None:
+        hello = _hello(ws)
+        if hello is None:
+            ws.close(BAD_HELLO, "first message")
+            return
+        user_id = verifier.user(hello["token"])
+        with room.citizen(user_id), announcements.follow(str(analysis_id), ws.event):
+            _follow(ws, lambda after: news(db, user_id, analysis_id, after), hello["after"])
 
     def _follow(ws: Server, look: Callable[[int], News | None], after: int) -> None:
         until = time.monotonic() + settings.socket_seconds
@@ -113,7 +116,7 @@ def _hello(ws: Server) -> dict[str, Any] | None:
         given = json.loads(ws.receive(timeout=HELLO_SECONDS) or "")
     except (ValueError, ConnectionClosed):
         return None
-    if not isinstance(given, dict) or not isinstance(given.get("token"), str):
+    if not isinstance(given, dict) or not isinstance(given.get("token"), str) or given.keys() - {"token", "after"}:
         return None
     after = given.get("after", 0)
     if not isinstance(after, int) or isinstance(after, bool) or not 0 <= after < 2**31:

@@ -38,8 +38,8 @@ def holiday(day: date) -> str:
 class DaysOff:
     """What a municipality says of its days off, understood. `every` and `alternate` hold days of the week (Monday is
     0); `feasts` pairs of a feast and the days around it (-1, 0, 1; None: all, with substitutes); `fixed` (month, day).
-    `saturday`: hours of Saturdays alone, or True for those of other days; `until`: when a Saturday ends. `unread` is
-    what was not understood: such a text proves nothing open.
+    `holidays`: public ones, of which Sundays may be meant, too. `saturday`: hours of Saturdays alone, or True for those
+    of other days; `until`: when a Saturday ends. `unread` is what was not understood: such a text proves nothing open.
     """
 
     every: set[int] = field(default_factory=set)
@@ -51,17 +51,23 @@ class DaysOff:
     until: str | None = None
     unread: str = ""
 
-    def closed(self, day: date) -> bool | None:
-        """Whether that is a day off; None where it may be one."""
+    def closed(self, day: date, *, stated: bool) -> bool | None:
+        """Whether that is a day off; None where it may be one. `stated`: there are hours for days of rest.
+
+        By its decree a public holiday of offices is also every Sunday: "closed on 공휴일" says both, unless hours of
+        days of rest, or every other Sunday, are named beside it.
+        """
         name = holiday(day)
+        by_decree = self.holidays and day.weekday() == SUNDAY
         if (
             (self.holidays and bool(name))
             or day.weekday() in self.every
             or (day.month, day.day) in self.fixed
             or any(_around(day, feast, offset) for feast, offset in self.feasts)
+            or (by_decree and not stated and SUNDAY not in self.alternate)
         ):
             return True
-        return None if self.unread or day.weekday() in self.alternate else False
+        return None if self.unread or by_decree or day.weekday() in self.alternate else False
 
 
 #: What a match says of the days off.
@@ -92,13 +98,11 @@ def _until(found: re.Match[str], off: DaysOff) -> None:
 
 
 def _alternate(found: re.Match[str], off: DaysOff) -> None:
-    off.alternate.add(_WEEK.index(found["before"] or found["after"]))
+    off.alternate |= {_WEEK.index(one) for one in found["before"] or found["after"]}
 
 
 def _holidays(found: re.Match[str], off: DaysOff) -> None:
-    """By its decree a public holiday of offices is also every Sunday: "closed on 공휴일" says both."""
     off.holidays = True
-    off.every.add(SUNDAY)
 
 
 def _nothing(found: re.Match[str], off: DaysOff) -> None:
@@ -109,7 +113,10 @@ def _nothing(found: re.Match[str], off: DaysOff) -> None:
 _READ: list[tuple[re.Pattern[str], Effect]] = [
     (re.compile(r"토(?:요일)?\((?P<until>\d{1,2}:\d\d)이후\)"), _until),
     (re.compile(r"\(?토요일?운영(?:[_:]?(?P<from>\d{1,2}:\d\d)~(?P<to>\d{1,2}:\d\d))?\)?"), _saturday),
-    (re.compile(r"격주(?P<before>[월화수목금토일])(?:요일)?|(?P<after>[월화수목금토일])(?:요일)?\(격주\)"), _alternate),
+    (
+        re.compile(r"격주(?P<before>[월화수목금토일]+)(?:요일)?|(?P<after>[월화수목금토일])(?:요일)?\(격주\)"),
+        _alternate,
+    ),
     (re.compile(r"연중무휴|휴무없음|없음"), _nothing),
     (re.compile(r"(?P<feast>설날?|추석|명절)(?P<when>연휴|당일|전일및당일|전일|전날|익일|다음날)?"), _feasts),
     (re.compile(r"신정|1월1일"), lambda found, off: off.fixed.add((1, 1))),
@@ -124,6 +131,8 @@ _READ: list[tuple[re.Pattern[str], Effect]] = [
     (re.compile(r"자세한내용은센터에문의|매주|정기|휴무일?|휴관|포함|및|[().]"), _nothing),
 ]
 _PARTS = re.compile(r"[+,，/·]")
+#: A day alone: after "격주 토+" it may be every one or every other one.
+_DAY = re.compile(r"[월화수목금토일]+(?:요일)?(?:휴무일?|휴관)?")
 
 
 @lru_cache(maxsize=1024)
@@ -133,8 +142,10 @@ def read(words: str) -> DaysOff:
     A part of the list is understood as a whole or not at all: "둘째 주 일요일" is not every Sunday.
     """
     off, unread = DaysOff(), []
+    alternating = False
     for part in _PARTS.split("".join(words.split())):
-        effects = _effects(part)
+        alternating = part.startswith("격주") or (alternating and bool(_DAY.fullmatch(part)))
+        effects = _effects(f"격주{part.removeprefix('격주')}" if alternating else part)
         if effects is None:
             unread.append(part)
         for found, effect in effects or ():

@@ -35,7 +35,7 @@ def is_open(centre: Centre, now: datetime) -> bool | None:
 def schedules(centre: Centre, day: date) -> list[Schedule]:
     """Everything that may hold on that day, each once."""
     off = days.read(centre.closed or "")
-    closed = off.closed(day)
+    closed = off.closed(day, stated=centre.rest is not None)
     if closed:
         return ["closed"]
     found: list[Schedule] = ["closed"] if closed is None else []

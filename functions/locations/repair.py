@@ -23,7 +23,13 @@ _SUSPENDED = re.compile(r"운영\s*중단|운영\s*중지|휴업|휴관|폐업|�
 _NUMBER = re.compile(r"-?\d{1,3}(?:\.\d+)?")
 _ROAD = re.compile(r"[가-힣\d](?:로|길)\s*\d+(?![\d가])")
 _HOUR = re.compile(r"(\d{1,2})[:시.]?(\d{2})?분?")
-_PHONE = re.compile(r"(0\d{1,2}|1\d{3})[-).\s]*(?:(\d{3,4})[-.\s]*)?(\d{4})(?!\d)")
+#: Seoul, services, other areas and networks; or one number for the whole country. With more or fewer digits it is none:
+#: nobody knows which of them are wrong.
+_PHONE = re.compile(
+    r"(?<!\d)(?<!\d[-.])"
+    r"(?:(02|050\d|0(?:[13-46-8]\d|5[1-9]))[-).\s]*(\d{3,4})[-.\s]*(\d{4})|(1[568]\d\d)[-.\s]*(\d{4}))"
+    r"(?![-.]?\d)"
+)
 
 _Whose: TypeAlias = Literal["centre", "agency"]
 

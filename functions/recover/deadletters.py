@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from functions.recover import ending, owed
 from functions.recover.owed import Duty
-from functions.shared import naming, outbox, telemetry, wire
+from functions.shared import metrics, naming, outbox, telemetry, wire
 from functions.shared.events import Event, Payload, Undecodable
 from functions.shared.postgres import Database, Tx
 
@@ -89,6 +89,7 @@ def keep(db: Database, letter: Letter, duties: list[Duty]) -> Event[Payload] | N
             ),
         )
         ended = _end(tx, letter, analysis) if analysis else None
+    metrics.DEAD_LETTERS.add(consumer=letter.consumer)
     log.warning("dead letter kept", id=letter.id, type=type_, consumer=letter.consumer)
     return ended
 

@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Self
 
-from functions.recover import deadletters, expiry, owed, photos, reemit
+from functions.recover import deadletters, expiry, guests, owed, photos, reemit, standing
 from functions.recover.deadline import left
 from functions.recover.owed import Duty
 from functions.recover.settings import Settings
-from functions.shared import telemetry
+from functions.recover.standing import Standing
+from functions.shared import metrics, telemetry
 from functions.shared.config import load
 from functions.shared.events import Event, ScheduleTicked
 from functions.shared.function import Done
@@ -60,6 +61,10 @@ class Deps:
     def duties(self) -> list[Duty]:
         return owed.duties(self.settings.pipelines_dir)
 
+    @cached_property
+    def standing(self) -> Standing:
+        return Standing(owed.owed(self.duties), self.settings.recover_after_seconds, self.settings.model_daily_usd)
+
     def ping(self) -> None:
         self.db.ping()
 
@@ -76,7 +81,9 @@ def handle(event: Event[ScheduleTicked], deps: Deps) -> Done:
         if not _alone(tx):
             log.info("tick skipped: another one is at work")
             return Done()
-        log.info("tick", **_tick(deps), **_open(tx))
+        log.info("tick", **_tick(deps), **standing.look(tx))
+        if metrics.on():
+            deps.standing.tell(tx)
     return Done()
 
 
@@ -102,6 +109,7 @@ def _tick(deps: Deps) -> dict[str, int]:
         "lost": reemit.lost(db, broker, owed.owed(deps.duties), settings.recover_after_seconds, ends),
         "expired": expiry.unanswered(db, broker, settings.answer_days, ends) + expiry.unused(db, ends),
         "given_up": expiry.model_gone(db, broker, ends),
+        "guests_deleted": guests.idle(db, ends),
     }
     try:
         counts["announced"], no_photo = expiry.uploads(db, objects, broker, settings.recover_after_seconds, ends)
@@ -120,17 +128,3 @@ def _tick(deps: Deps) -> dict[str, int]:
 def _alone(tx: Tx) -> bool:
     row = tx.execute("SELECT pg_try_advisory_xact_lock(%s) AS mine", (LOCK,)).fetchone()
     return bool(row and row["mine"])
-
-
-def _open(tx: Tx) -> dict[str, int]:
-    """What an operator should look at: dead letters not replayed; analyses, proofs, questions stuck for an hour."""
-    row = tx.execute(
-        """SELECT (SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL) AS dead_letters,
-                  (SELECT count(*) FROM analyses WHERE status IN ('requested', 'ingested', 'identified', 'retrieved')
-                   AND updated_at < now() - interval '1 hour')
-                  + (SELECT count(*) FROM proofs WHERE status IN ('requested', 'ingested')
-                     AND requested_at < now() - interval '1 hour')
-                  + (SELECT count(*) FROM questions WHERE status = 'asked'
-                     AND created_at < now() - interval '1 hour') AS stuck"""
-    ).fetchone()
-    return {"dead_letters": row["dead_letters"], "stuck": row["stuck"]} if row else {}

@@ -13,7 +13,7 @@ class Settings:
     """`pipelines_dir` holds the Trigger manifests: they say which function owes an answer to which event.
 
     An event nobody has finished after `recover_after_seconds` is said again; photos are kept for `photo_days`, an open
-    question for `answer_days`.
+    question for `answer_days`. `model_daily_usd` is only told to who watches how much of it is spent.
     """
 
     database_url: str = secret()
@@ -27,4 +27,5 @@ class Settings:
     recover_after_seconds: int = 90
     photo_days: int = 90
     answer_days: int = 7
+    model_daily_usd: float = 50.0
     pool_size: int = 4

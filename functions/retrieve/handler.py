@@ -61,9 +61,15 @@ class Deps:
 
 
 def handle(event: Event[ItemIdentified | ItemClarified], deps: Deps) -> Done:
-    """`rules.v1.retrieved`. Rejected("no_rules") for an item that has none: the index and the analysis do not fit."""
+    """`rules.v1.retrieved`. Rejected("no_rules") for an item that has none: the index and the analysis do not fit.
+
+    Rejected("consent_withdrawn") where the citizen no longer agrees that their words go to the provider (who
+    embeds them).
+    """
     item_id, round_ = event.data.item_id, event.data.round
     analysis = _analysis(event, deps.db)
+    if analysis["consent_at"] is None:
+        raise Rejected("consent_withdrawn", "")
     version = deps.rulebook.index_version()
     keys = _Keys.of(analysis, item_id, version)
     known = deps.cache.get(keys.any_question) or deps.cache.get(keys.this_question)
@@ -121,8 +127,9 @@ class _Rules:
 def _analysis(event: Event[ItemIdentified | ItemClarified], db: Database) -> dict[str, Any]:
     with db.transaction() as tx:
         row = tx.execute(
-            """SELECT a.status, a.question, a.region, a.housing, i.state
-               FROM analyses a JOIN identifications i ON i.analysis_id = a.id AND i.round = a.round
+            """SELECT a.status, a.question, a.region, a.housing, u.consent_at, i.state
+               FROM analyses a JOIN users u ON u.id = a.user_id
+               JOIN identifications i ON i.analysis_id = a.id AND i.round = a.round
                WHERE a.id = %s AND a.round = %s""",
             (event.subject, event.data.round),
         ).fetchone()

@@ -15,19 +15,16 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import cast
 
-from functions.shared import telemetry
+from functions.shared import spending, telemetry
 from functions.shared.http import Problem
 from functions.shared.memory import Away, Memory
 from functions.shared.postgres import Tx
+from functions.shared.prices import CALL_USD
 from functions.shared.regions import KOREA
 
 #: `spend(tx, units)`, before the work is written: problem 429 or 503 where they are not to be had.
 Spend = Callable[[Tx, int], None]
 
-#: US dollars that a call still to come is taken to cost, and one that was made with a model without a known price.
-CALL_USD = 0.015
-#: Calls an open analysis may still make.
-CALLS_OF_AN_ANALYSIS = 2
 #: So old may be what a process knows of all spending; what it grants itself meanwhile, it adds.
 LOOK_SECONDS = 2.0
 #: A breaker that only fears what is open may close again as soon as that is done.
@@ -99,7 +96,7 @@ class Budget:
         """Problem 503 where all together have spent what there is, or would with what is open."""
         with self._looking:
             if time.monotonic() - self._looked >= LOOK_SECONDS:
-                self._spent, self._open = _look(tx)
+                self._spent, self._open = spending.today(tx)
                 self._looked = time.monotonic()
             if self._spent + self._open + units * CALL_USD <= self._usd:
                 self._open += units * CALL_USD
@@ -108,26 +105,6 @@ class Budget:
         log.warning("model budget reached", spent_usd=round(spent, 2), limit_usd=self._usd)
         wait = _until_midnight() if spent >= self._usd else RECONSIDER_SECONDS
         raise Problem(503, "model_budget", headers={"Retry-After": str(wait)})
-
-
-def _look(tx: Tx) -> tuple[float, float]:
-    """US dollars: spent today by all, also by those who have left since, and what the open work may still cost."""
-    row = tx.execute(
-        """WITH today AS (SELECT (now() AT TIME ZONE 'Asia/Seoul')::date AS day,
-                                 date_trunc('day', now() AT TIME ZONE 'Asia/Seoul') AT TIME ZONE 'Asia/Seoul' AS start)
-           SELECT (coalesce((SELECT sum(cost_usd) FROM model_calls WHERE created_at >= start), 0)
-                   + %(call)s * (SELECT count(*) FROM model_calls WHERE created_at >= start
-                                 AND cost_usd IS NULL AND answer -> 'standin' <> 'true'::jsonb)
-                   + coalesce((SELECT cost_usd FROM departed_spending d WHERE d.day = today.day), 0))::float AS spent,
-                  %(calls)s * (SELECT count(*) FROM analyses WHERE status NOT IN ('completed', 'failed', 'expired')
-                               AND status IN ('requested', 'ingested', 'identified', 'retrieved'))
-                  + (SELECT count(*) FROM proofs WHERE status IN ('requested', 'ingested'))
-                  + (SELECT count(*) FROM questions WHERE status = 'asked') AS open
-           FROM today""",
-        {"call": CALL_USD, "calls": CALLS_OF_AN_ANALYSIS},
-    ).fetchone()
-    assert row is not None
-    return row["spent"], row["open"] * CALL_USD
 
 
 def _until_midnight() -> int:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-import redis
-
+from functions.shared import metrics
 from functions.shared.memory import Away, Memory
 
 
@@ -29,21 +28,22 @@ class Cache:
 
     def get(self, key: str) -> Any | None:
         """The value stored under `key`, or None where there is none (or no Redis, or no sense in it)."""
-        raw = self._ask(lambda server: server.get(key))
+        kind = key.partition(":")[0]
         try:
-            return None if raw is None else json.loads(raw)
-        except (TypeError, ValueError):
+            raw: Any = self._memory.ask(lambda server: server.get(key))
+            value = None if raw is None else json.loads(raw)
+        except Away:
+            metrics.CACHE.add(kind=kind, result="away")
             return None
+        except (TypeError, ValueError):
+            value = None
+        metrics.CACHE.add(kind=kind, result="miss" if value is None else "hit")
+        return value
 
     def put(self, key: str, value: Any, seconds: int) -> None:
         """Keep a JSON value for `seconds`."""
-        self._ask(lambda server: server.set(key, json.dumps(value, ensure_ascii=False), ex=seconds))
+        with suppress(Away):
+            self._memory.ask(lambda server: server.set(key, json.dumps(value, ensure_ascii=False), ex=seconds))
 
     def close(self) -> None:
         self._memory.close()
-
-    def _ask(self, command: Callable[[redis.Redis], Any]) -> Any | None:
-        try:
-            return self._memory.ask(command)
-        except Away:
-            return None

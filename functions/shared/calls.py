@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from psycopg.errors import ForeignKeyViolation
 from psycopg.types.json import Jsonb
 
-from functions.shared import leaving
+from functions.shared import leaving, metrics, tracing
 from functions.shared.function import ModelDown
 from functions.shared.lifecycle import Superseded
 from functions.shared.postgres import Database
@@ -79,6 +79,32 @@ def ask(chain: Chain, messages: Any, terms: Terms) -> Answer:
 
     The JSON is read strictly: LangChain's own parser would close what was cut off and invent a shorter answer.
     """
+    started = time.monotonic()
+    with tracing.inside("model", **{"gen_ai.request.model": terms.model}) as span:
+        try:
+            answer = _asked(chain, messages, terms)
+        except ModelDown:
+            metrics.MODEL_CALLS.add(model=terms.model, outcome="down")
+            metrics.MODEL_SECONDS.observe(time.monotonic() - started, model=terms.model)
+            raise
+        _count(answer, terms.model)
+        if span:
+            used = {"gen_ai.usage.input_tokens": answer.tokens_in, "gen_ai.usage.output_tokens": answer.tokens_out}
+            span.attributes |= {"gen_ai.response.model": answer.model, **used}
+    return answer
+
+
+def _count(answer: Answer, asked: str) -> None:
+    """By the model asked for: what an API calls the one that answered may change with every call."""
+    outcome = "refused" if answer.refused is not None else "answered" if answer.parsed is not None else "malformed"
+    metrics.MODEL_CALLS.add(model=asked, outcome=outcome)
+    metrics.MODEL_SECONDS.observe(answer.ms / 1000, model=asked)
+    metrics.MODEL_TOKENS.add(answer.tokens_in, model=asked, direction="in")
+    metrics.MODEL_TOKENS.add(answer.tokens_out, model=asked, direction="out")
+    metrics.MODEL_COST.add(float(cost_usd(answer.model, answer.tokens_in, answer.tokens_out) or 0), model=asked)
+
+
+def _asked(chain: Chain, messages: Any, terms: Terms) -> Answer:
     started = time.monotonic()
     try:
         result = within(terms.seconds, lambda: chain.ainvoke(messages))
@@ -188,7 +214,7 @@ def keep(db: Database, answer: Answer, *, analysis_id: str, round_: int, purpose
             ).fetchone()
     except ForeignKeyViolation as error:
         with db.transaction() as tx:
-            leaving.spent(tx, cost)
+            leaving.spent(tx, cost, standin=answer.standin)
         raise Superseded(f"analysis {analysis_id} is gone with its citizen") from error
     assert row is not None
     return _call(row)

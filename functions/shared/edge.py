@@ -27,7 +27,7 @@ EXPOSED_HEADERS = (
 #: Seconds a browser may remember the answer to a preflight.
 PREFLIGHT_SECONDS = 600
 
-UNLIMITED = ("/healthz", "/readyz")
+UNLIMITED = http.UNWATCHED
 
 log = telemetry.logger("edge")
 
@@ -47,10 +47,14 @@ class EdgeSettings:
 
 
 class Edge:
-    """Made once for an app and given to `http.create_app`. `memory` is the process's one way to Redis."""
+    """Made once for an app and given to `http.create_app`. `memory` is the process's one way to Redis.
 
-    def __init__(self, settings: EdgeSettings) -> None:
+    What is asked of several apps counts together, unless one is `apart`.
+    """
+
+    def __init__(self, settings: EdgeSettings, *, apart: str = "") -> None:
         self.memory = Memory(settings.redis_url)
+        self._apart = f"{apart}:" if apart else ""
         self._limits = Limits(self.memory, settings.rate_limit_per_minute)
         self._origins = frozenset(origin.strip() for origin in settings.cors_origins.split(",") if origin.strip())
         self._proxies = settings.trusted_proxies
@@ -82,17 +86,20 @@ class Edge:
     def _enter(self) -> Response | None:
         if request.path in UNLIMITED:
             return None
-        if request.method == "OPTIONS":
-            return self._preflight()
+        preflight = self._preflight() if request.method == "OPTIONS" else None
+        if preflight is None or request.headers.get("Origin") not in self._origins:
+            self._count()
+        return preflight
+
+    def _count(self) -> None:
         who = http.bearer()
         try:
-            standing = self._limits.count(f"user:{who}" if who else f"address:{self.address()}")
+            standing = self._limits.count(self._apart + (f"user:{who}" if who else f"address:{self.address()}"))
         except Away:
-            return None
+            return
         flask.g.standing = standing
         if not standing.admitted:
             raise Problem(429, "too_many_requests", headers={"Retry-After": str(standing.reset)}, n=standing.limit)
-        return None
 
     def _leave(self, response: Response) -> Response:
         standing: Standing | None = flask.g.get("standing")

@@ -23,13 +23,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import flask
 
-from functions.shared import claims, lifecycle, outbox, telemetry, wire
+from functions.shared import claims, lifecycle, metrics, outbox, telemetry, tracing, wire
 from functions.shared.claims import Claim, Held, LeaseLost, Vanished
 from functions.shared.events import AnalysisFailed, Event, Payload, Undecodable
 from functions.shared.lifecycle import Superseded
@@ -108,31 +109,58 @@ class _Runner(Generic[D]):
         self.name, self.deps = name, deps
         self._handle, self._warm = handle, warm
         self.log = telemetry.logger(name)
+        self._tracer = tracing.tracer(name)
 
     def answer(self, request: flask.Request) -> flask.Response:
         if request.method == "GET":
-            return self._health(request.path)
+            return self._look(request)
         try:
             event = wire.parse(dict(request.headers), request.get_data())
         except Undecodable as error:
             self.log.warning("undecodable event", error=str(error), id=request.headers.get("ce-id"))
+            metrics.EVENTS.add(type="unknown", outcome="undecodable")
             return flask.Response(str(error), status=500)
         with telemetry.context(
             correlation_id=event.correlation_id, analysis_id=event.subject, event_id=event.id, event_type=event.type
         ):
-            try:
-                return self._respond(event)
-            except LeaseLost as error:
-                self.log.warning("lease lost", error=str(error))
-                return flask.Response(str(error), status=409)
-            except (Unavailable, Retry) as error:
-                self.log.warning("retry", error=str(error))
-                return flask.Response(str(error), status=503)
-            except Exception as error:
-                self.log.exception("bug")
-                return flask.Response(type(error).__name__, status=500)
+            return self._watched(event)
 
-    def _health(self, path: str) -> flask.Response:
+    def _watched(self, event: Event[Payload]) -> flask.Response:
+        """One span, and one event more in the statistics."""
+        if self._tracer is None:
+            return self._counted(event)
+        ids = {"growbin.correlation_id": event.correlation_id, "growbin.analysis_id": event.subject}
+        with self._tracer.span(event.type, tracing.CONSUMER, event.traceparent, **ids) as span:
+            response = self._counted(dataclasses.replace(event, traceparent=span.traceparent))
+            span.attributes |= {"growbin.outcome": flask.g.outcome, "http.response.status_code": response.status_code}
+            span.failed = flask.g.outcome if response.status_code >= 500 else ""
+            return response
+
+    def _counted(self, event: Event[Payload]) -> flask.Response:
+        started = time.monotonic()
+        response = self._answered(event)
+        metrics.EVENTS.add(type=event.type, outcome=flask.g.outcome)
+        metrics.EVENT_SECONDS.observe(time.monotonic() - started, type=event.type)
+        return response
+
+    def _answered(self, event: Event[Payload]) -> flask.Response:
+        try:
+            return self._respond(event)
+        except LeaseLost as error:
+            self.log.warning("lease lost", error=str(error))
+            return _became("lease_lost", flask.Response(str(error), status=409))
+        except (Unavailable, Retry) as error:
+            self.log.warning("retry", error=str(error))
+            return _became("retry", flask.Response(str(error), status=503))
+        except Exception as error:
+            self.log.exception("bug")
+            return _became("bug", flask.Response(type(error).__name__, status=500))
+
+    def _look(self, request: flask.Request) -> flask.Response:
+        """Probes and scrapes; nobody outside the cluster reaches an event function."""
+        path = request.path
+        if path == "/metrics" and metrics.on():
+            return flask.Response(metrics.text(), content_type=metrics.CONTENT_TYPE)
         if path == "/readyz":
             try:
                 self.deps.ping()
@@ -143,20 +171,20 @@ class _Runner(Generic[D]):
     def _respond(self, event: Event[Payload]) -> flask.Response:
         if self._warm and event.type.endswith(".presigned"):
             self._warm(self.deps)
-            return flask.Response(status=204)
+            return _became("warmed", flask.Response(status=204))
         if not event.subject:  # a schedule: the work itself is idempotent, there is no analysis to claim
             self._handle(event, self.deps)
-            return flask.Response(status=204)
+            return _became("done", flask.Response(status=204))
         with self.deps.db.transaction() as tx:
             mine = claims.claim(tx, self.name, event)
         if isinstance(mine, Held):
-            return self._held(event, mine)
+            return _became("held" if mine.state == "running" else "again", self._held(event, mine))
         with telemetry.context(correlation_id=mine.correlation_id):
             try:
                 return self._work(dataclasses.replace(event, correlation_id=mine.correlation_id), mine)
             except Vanished as error:
                 self.log.info("vanished", why=str(error))
-                return flask.Response(status=204)
+                return _became("vanished", flask.Response(status=204))
 
     def _work(self, event: Event[Payload], mine: Claim) -> flask.Response:
         db = self.deps.db
@@ -172,25 +200,27 @@ class _Runner(Generic[D]):
             self.log.info("superseded", why=str(error))
             with db.transaction() as tx:
                 claims.finish(tx, mine, "superseded")
-            return flask.Response(status=204)
+            return _became("superseded", flask.Response(status=204))
         except Rejected as error:
             return self._reject(event, mine, error)
         except ModelDown as error:
             with db.transaction() as tx:
                 parked = claims.release_or_park(tx, mine, str(error), error.park_seconds)
             self.log.warning("model down", parked=parked, error=str(error))
-            return flask.Response(status=204) if parked else flask.Response(str(error), status=503)
+            if parked:
+                return _became("parked", flask.Response(status=204))
+            return _became("model_down", flask.Response(str(error), status=503))
         except (LeaseLost, Vanished):
             raise
         except Exception as error:
             self._release(mine, error)
             if isinstance(error, Retry):
                 self.log.info("retry", why=str(error))
-                return flask.Response(str(error), status=503)
+                return _became("retry", flask.Response(str(error), status=503))
             raise
         self.log.info("done", reply=reply.type if reply else None, attempt=mine.attempt)
         self._after(done)
-        return _reply(reply)
+        return _became("done", _reply(reply))
 
     def _after(self, done: Done) -> None:
         if done.after:
@@ -213,7 +243,7 @@ class _Runner(Generic[D]):
             n = outbox.append(tx, reply) if ended else None
             claims.finish(tx, mine, "rejected", n)
         self.log.info("rejected", reason=error.reason, detail=error.detail)
-        return _reply(reply if ended else None)
+        return _became("rejected", _reply(reply if ended else None))
 
     def _held(self, event: Event[Payload], held: Held) -> flask.Response:
         if held.state in ("parked", "dead"):
@@ -227,6 +257,12 @@ class _Runner(Generic[D]):
                 return _reply(outbox.load(tx, event.subject, held.reply_n))
         except LookupError:  # it went with its citizen just now
             return flask.Response(status=204)
+
+
+def _became(outcome: str, response: flask.Response) -> flask.Response:
+    """The response, and what became of the event, for who counts it."""
+    flask.g.outcome = outcome
+    return response
 
 
 def _reply(event: Event[Payload] | None) -> flask.Response:

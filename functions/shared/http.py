@@ -21,9 +21,9 @@ import flask
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 
-from functions.shared import api, messages, telemetry
+from functions.shared import api, messages, metrics, telemetry, tracing
 
-if TYPE_CHECKING:  # `web` has neither database nor tokens nor Redis: what a function does not use, it does not import
+if TYPE_CHECKING:  # `web` has neither database nor tokens: what a function does not use, it does not import
     from functions.shared.edge import Edge
     from functions.shared.memory import Away
     from functions.shared.postgres import Database, Unavailable
@@ -53,6 +53,10 @@ SECURITY_HEADERS = {
 }
 #: Only where the citizen came by https, and only this host.
 _HSTS = "max-age=31536000"
+#: Probes and scrapes: asked by the cluster, of no interest to anybody.
+UNWATCHED = ("/healthz", "/readyz", "/metrics")
+#: Methods as labels; a client may call a method anything.
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 #: Errors that werkzeug raises itself → our code.
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "not_json"}
 
@@ -127,6 +131,8 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["verifier"] = verifier
     log = telemetry.logger(name)
+    if metrics.on():
+        app.add_url_rule("/metrics", "metrics", _metrics)
 
     def broken(error: Exception) -> Response:
         log.exception("bug", method=request.method, path=request.path)
@@ -152,8 +158,10 @@ def create_app(
         if request.headers.get("X-Forwarded-Proto") == "https":
             response.headers["Strict-Transport-Security"] = _HSTS
         response.headers["X-Correlation-Id"] = telemetry.correlation_id()
-        if request.path not in ("/healthz", "/readyz"):
-            ms = round((time.monotonic() - flask.g.started) * 1000, 1)
+        if request.path not in UNWATCHED:
+            seconds = time.monotonic() - flask.g.started
+            _watched(response.status_code, seconds)
+            ms = round(seconds * 1000, 1)
             log.info("request", method=request.method, path=request.path, status=response.status_code, ms=ms)
         return response
 
@@ -174,7 +182,7 @@ def create_app(
     app.register_error_handler(Exception, broken)
     app.add_url_rule("/healthz", "healthz", lambda: flask.jsonify(status="alive"))
     app.add_url_rule("/readyz", "readyz", ready)
-    app.wsgi_app = _Correlated(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = _Correlated(app.wsgi_app, tracing.tracer(name))  # type: ignore[method-assign]
     return app
 
 
@@ -194,14 +202,14 @@ def bearer() -> uuid.UUID | None:
 
 def _bearer() -> tuple[uuid.UUID | None, str]:
     """The user, or why there is none; a request's token is verified once, whoever asks."""
-    from functions.shared.tokens import BadToken
-
     if "bearer" not in flask.g:
         verifier: Verifier | None = current_app.extensions["verifier"]
         given = request.authorization
         if verifier is None or given is None or given.type != "bearer" or not given.token:
             flask.g.bearer = (None, "unauthenticated")
         else:
+            from functions.shared.tokens import BadToken
+
             try:
                 flask.g.bearer = (verifier.user(given.token), "")
             except BadToken:
@@ -221,7 +229,9 @@ def locale() -> str:
 
 
 def traceparent() -> str | None:
-    """The W3C trace context that came with the request, where it is well-formed."""
+    """The W3C trace context of the request's span, or that came with it, where it is well-formed."""
+    if span := tracing.current():
+        return span.traceparent
     given = request.headers.get("traceparent", "")
     return given if _TRACEPARENT.match(given) else None
 
@@ -375,6 +385,24 @@ def _start() -> None:
         raise Problem(431, "headers_too_large")
 
 
+def _watched(status: int, seconds: float) -> None:
+    route = request.url_rule.rule if request.url_rule else "none"
+    method = request.method if request.method in _METHODS else "other"
+    metrics.REQUESTS.add(route=route, method=method, status=str(status))
+    metrics.REQUEST_SECONDS.observe(seconds, route=route)
+    if span := tracing.current():
+        span.name = f"{method} {route}"
+        span.attributes |= {"http.request.method": method, "http.route": route, "http.response.status_code": status}
+        span.failed = str(status) if status >= 500 else ""
+
+
+def _metrics() -> Response:
+    """For Prometheus, which asks the pod itself: who came through a proxy came from outside."""
+    if request.headers.get("X-Forwarded-For") or request.headers.get("Forwarded"):
+        raise Problem(404, "not_found")
+    return Response(metrics.text(), content_type=metrics.CONTENT_TYPE)
+
+
 def _text(key: str, **values: object) -> str:
     return messages.text(key, locale(), **values)
 
@@ -403,12 +431,16 @@ def _http_error(error: HTTPException) -> Response:
 
 
 class _Correlated:
-    """Everything logged for a request carries its correlation id: the caller's, or a new one."""
+    """Everything logged for a request carries its correlation id, the caller's or a new one; it is one span."""
 
-    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
-        self._app = app
+    def __init__(self, app: Callable[..., Iterable[bytes]], tracer: tracing.Tracer | None) -> None:
+        self._app, self._tracer = app, tracer
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         given = environ.get("HTTP_X_CORRELATION_ID", "")
         with telemetry.context(correlation_id=given if _CORRELATION.match(given) else uuid.uuid4().hex):
-            return self._app(environ, start_response)
+            if self._tracer is None or environ.get("PATH_INFO") in UNWATCHED:
+                return self._app(environ, start_response)
+            ids = {"growbin.correlation_id": telemetry.correlation_id()}
+            with self._tracer.span("request", tracing.SERVER, environ.get("HTTP_TRACEPARENT"), **ids):
+                return self._app(environ, start_response)

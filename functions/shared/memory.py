@@ -25,7 +25,7 @@ log = telemetry.logger("memory")
 
 
 class Away(Exception):
-    """Redis did not answer, or was left alone because it just did not."""
+    """Redis did not answer, or was left alone because it just did not; or it did not do what it was asked to."""
 
 
 class Memory:
@@ -41,6 +41,9 @@ class Memory:
             raise Away("resting")
         try:
             return command(self._redis)
+        except redis.ResponseError as error:  # it is there and does not do this (no memory, a replica): do go on asking
+            log.warning("redis refused", error=str(error))
+            raise Away(str(error)) from error
         except redis.RedisError as error:
             self._resting_until = time.monotonic() + self._rest
             log.warning("redis unavailable", error=str(error))

@@ -13,7 +13,7 @@ from typing import Any
 import urllib3
 from psycopg.types.json import Jsonb
 
-from functions.shared import telemetry, wire
+from functions.shared import metrics, telemetry, wire
 from functions.shared.events import Event, Payload, decode, encode
 from functions.shared.postgres import Tx
 
@@ -88,7 +88,9 @@ class Broker:
             status = self._http.request("POST", self._url, body=body, headers=headers).status
         except urllib3.exceptions.HTTPError as error:
             log.warning("broker unreachable", event_id=event.id, type=event.type, error=str(error))
+            metrics.PUBLISHED.add(outcome="unreachable")
             return False
+        metrics.PUBLISHED.add(outcome="accepted" if status == 202 else "refused")
         if status != 202:
             log.warning("broker refused", event_id=event.id, type=event.type, status=status)
         return status == 202

@@ -1,6 +1,7 @@
 """What a model call costs: list prices in US dollars for one million tokens, with the day they were read.
 
 The one place to edit when a provider changes its prices; a model that is not here has no known cost (None, never 0).
+What is spent in a day takes such a call for CALL_USD, unless it was the stand-in's.
 Names are matched exactly, as the API reports them in its answer.
 """
 
@@ -9,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+
+#: US dollars that a call still to come is taken to cost, and one that was made with a model without a known price.
+CALL_USD = 0.015
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ complete: whoever finds none sets it to now, and a token issued before it is ref
 While Redis is away, a signature and an expiry are all there is: a token that was signed out is then good for what is
 left of its fifteen minutes. (Who signs in or refreshes needs Redis and is refused.) The same holds where a Redis
 restarts from an older copy of itself and has forgotten the last tokens signed out, or evicts them for want of memory.
+A Redis that answers but has no sentinel and takes none (no memory, a replica) is not away: it lets nobody in.
 
 All times are those of Redis, as seconds since 1970; it keeps them as whole microseconds.
 """
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import math
 import uuid
-from contextlib import suppress
 from typing import cast
 
 import redis
@@ -66,14 +66,16 @@ class Revocations:
 
     def refused(self, jti: str, issued_at: float, user_id: uuid.UUID) -> bool:
         """True for a token that may not be believed any more. One exchange with Redis; False where Redis is away."""
-        with suppress(Away):
+        try:
             kept = self._memory.ask(lambda server: server.mget(SENTINEL, _jti_key(jti), ended_key(user_id)))
-            since, signed_out, ended = cast("list[bytes | None]", kept)
+        except Away:
+            return False
+        since, signed_out, ended = cast("list[bytes | None]", kept)
+        try:
             complete = _seconds(since) if since else self._begin()[0]
-            return (
-                signed_out is not None or issued_at < complete or (ended is not None and issued_at <= _seconds(ended))
-            )
-        return False
+        except Away:
+            return True
+        return signed_out is not None or issued_at < complete or (ended is not None and issued_at <= _seconds(ended))
 
     def now(self) -> float:
         """The time to write into a token that is issued now: never before the list is complete. Away without Redis."""

@@ -1,8 +1,9 @@
 """Who is asking: signed tokens (JWT, Ed25519). Only `auth` signs; everybody else verifies with public keys.
 
 A key is known by its `kid`, the thumbprint of its public half; `<kid>.pem` in a folder of public keys verifies. To
-rotate: put the new public key beside the old one, swap the private key and restart `auth`; delete the old public key
-when the last token signed with it has expired (a quarter of an hour). Those who verify need no restart.
+rotate: put the new public key beside the old one; wait until the ConfigMap has reached every pod (about a minute, and
+five more for outsiders, who may keep what `jwks` said); swap the private key and restart `auth`; delete the old public
+key when the last token signed with it has expired (a quarter of an hour). Those who verify need no restart.
 
 A token is only believed if it also has not been refused since (functions/shared/revocations.py).
 
@@ -146,13 +147,13 @@ class Verifier:
             raise BadToken("no usable kid")
         path = self._folder / f"{kid}.pem"
         try:
-            changed = path.stat().st_mtime_ns
-            if kid not in self._known or self._known[kid][0] != changed:
-                self._known[kid] = (changed, _public_key(path.read_bytes(), kid))
+            changed, known = path.stat().st_mtime_ns, self._known.get(kid)
+            if known is None or known[0] != changed:
+                known = self._known[kid] = (changed, _public_key(path.read_bytes(), kid))
         except OSError as error:
             self._known.pop(kid, None)
             raise BadToken(f"unknown key {kid}") from error
-        return self._known[kid][1]
+        return known[1]
 
 
 def _public_key(pem: bytes, kid: str) -> Ed25519PublicKey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from datetime import UTC, datetime
 
 import flask
@@ -14,7 +15,7 @@ from functions.shared.api import Answer, operation
 from functions.shared.history import History, Page
 from functions.shared.http import Problem
 from functions.shared.memory import Away, Memory
-from functions.shared.postgres import Database
+from functions.shared.postgres import Database, Tx
 from functions.shared.tokens import Verifier
 from functions.users import export, profile
 from functions.users.citizen import GONE, Nothing, citizen
@@ -85,7 +86,7 @@ def blueprint(db: Database, memory: Memory, verifier: Verifier) -> Blueprint:
         if kind == "account" and not _just_signed_in(verifier):
             raise Problem(403, "recent_login_required")
         with db.transaction() as tx:
-            left = leaving.leave(tx, user_id)
+            left = leaving.leave(tx, user_id, if_still=lambda: _be_still(tx, user_id, kind))
         if not left:
             raise http.unknown_user()
         try:
@@ -96,6 +97,12 @@ def blueprint(db: Database, memory: Memory, verifier: Verifier) -> Blueprint:
         return "", 204
 
     return here
+
+
+def _be_still(tx: Tx, user_id: uuid.UUID, kind: str) -> None:
+    """Problem 403 where the guest has just become an account."""
+    if profile.read(tx, user_id)["kind"] != kind:
+        raise Problem(403, "recent_login_required")
 
 
 def _just_signed_in(verifier: Verifier) -> bool:

@@ -103,6 +103,7 @@ def request(db: Database, user_id: uuid.UUID, wish: Analyze, idempotency_key: st
 def answer(db: Database, user_id: uuid.UUID, analysis_id: uuid.UUID, wish: Answer, spend: Spend) -> Accepted:
     """Take the citizen's answer to our question; the pipeline goes on with the item it stands for."""
     with db.transaction() as tx:
+        consented(tx, user_id)
         row = locked(tx, user_id, analysis_id)
         if row["status"] != "needs_answer":
             raise Problem(409, "not_waiting", members={"state": row["status"], "links": links(analysis_id)})
@@ -130,6 +131,7 @@ def correct(
     if (wish.item_id is None) == (wish.words is None):
         raise Problem(422, "correction_unclear")
     with db.transaction() as tx:
+        consented(tx, user_id)  # before the search, which has the words embedded
         row = own(tx, user_id, analysis_id)
         if row["status"] not in CORRECTABLE:
             raise Problem(409, "not_correctable", members={"state": row["status"], "links": links(analysis_id)})

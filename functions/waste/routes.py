@@ -137,7 +137,13 @@ def create(settings: Settings) -> Flask:
         answers={202: TOLD},
         body=Answer,
         spends=True,
-        problems={404: ("analysis_not_found",), 409: ("not_waiting",), 422: ("unknown_option",)},
+        problems={
+            401: ("unknown_user",),
+            403: ("consent_required",),
+            404: ("analysis_not_found",),
+            409: ("not_waiting",),
+            422: ("unknown_option",),
+        },
     )
     def answer(analysis_id: uuid.UUID) -> ResponseReturnValue:
         """Answer the clarifying question; the guide is then made."""
@@ -152,6 +158,8 @@ def create(settings: Settings) -> Flask:
         body=Correction,
         spends=True,
         problems={
+            401: ("unknown_user",),
+            403: ("consent_required",),
             404: ("analysis_not_found",),
             409: ("not_correctable",),
             422: ("correction_unclear", "unknown_candidate", "same_item", "words_not_found"),

@@ -12,6 +12,7 @@ from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
 from functions.shared import http, messages
+from functions.shared.edge import Edge
 from functions.web.settings import Settings
 
 PAGE = Path(__file__).parent / "page"
@@ -21,8 +22,9 @@ _CACHE = "no-cache"
 
 
 def create(settings: Settings) -> Flask:
-    """The app of `web`: it needs no other service."""
-    app = http.create_app("web")
+    """The app of `web`: it needs no other service; files are counted, apart from all other requests, while Redis is
+    there."""
+    app = http.create_app("web", edge=Edge(settings, apart="files"))
     policy = _policy(settings.s3_public_endpoint)
     template = app.jinja_env.from_string((PAGE / "index.html").read_text(encoding="utf-8"))
 

@@ -4,9 +4,11 @@
 import { lang, t } from "./texts.js";
 
 const TOKEN = "growbin.token";
-const SESSION = "growbin.session"; // {refresh_token, kind, expires_at}, or {kind, over} of an account that must log in
+// {refresh_token, kind, expires_at}, with `next` while it is being renewed; or {kind, over} of an account that must log in
+const SESSION = "growbin.session";
 const EARLY_MS = 60_000; // renewed so long before its end: nobody waits for a refusal first
 const OTHER_TAB_MS = 3000;
+const PATIENCE_MS = 15_000; // for a whole answer: other tabs may be waiting for it, too
 
 /** An answer that is not the one hoped for: `code` for the page, `title` and `detail` for people, `body` for the rest. */
 export class Problem extends Error {
@@ -19,7 +21,7 @@ export class Problem extends Error {
   }
 }
 
-/** No answer at all: the network is down, or the service is. */
+/** No answer, or not all of it: the network is down, or the service is. */
 export class Offline extends Error {
   constructor() {
     super(t("page.error.offline"));
@@ -28,20 +30,23 @@ export class Offline extends Error {
   }
 }
 
-/** Ask the API as nobody: what needs no token, such as logging in. */
-export async function request(method, path, body, headers = {}) {
-  const options = { method, headers: { "Accept-Language": lang, ...headers }, cache: "no-store" };
+/** Ask the API as nobody: what needs no token, such as logging in. `patience` in ms for the whole answer. */
+export async function request(method, path, body, headers = {}, patience = PATIENCE_MS) {
+  const options = {
+    method, headers: { "Accept-Language": lang, ...headers }, cache: "no-store", signal: AbortSignal.timeout(patience),
+  };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
     options.headers["Content-Type"] = "application/json";
   }
   let response;
+  let answer = {};
   try {
     response = await fetch(`/api/v1${path}`, options);
+    if (response.status !== 204) answer = await response.json();
   } catch {
-    throw new Offline();
+    if (!response || response.ok) throw new Offline(); // a refusal counts without its words
   }
-  const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Problem(response.status, answer);
   return answer;
 }
@@ -73,10 +78,13 @@ let renewing = null; // once, even when two requests need it at the same moment
 function renew(stale) {
   renewing ??= alone(async () => {
     const present = localStorage.getItem(TOKEN);
-    if (present && present !== stale) return present; // another tab was first
-    const next = await successor(kept(), present);
-    if (next) adopt(next);
-    return localStorage.getItem(TOKEN);
+    if (present === stale) { // otherwise another tab was first
+      const next = await successor(kept(), present);
+      if (next && stillThere(present)) adopt(next);
+    }
+    const mine = localStorage.getItem(TOKEN);
+    if (!mine) throw signedOut(); // who asked has logged out or left meanwhile: nobody else asks in their place
+    return mine;
   }).finally(() => { renewing = null; });
   return renewing;
 }
@@ -86,22 +94,36 @@ async function alone(work) {
   return navigator.locks ? navigator.locks.request(SESSION, work) : work();
 }
 
-/** The session after `session`; null where another tab has put it in the place of `present` meanwhile. */
-async function successor({ refresh_token, kind, over }, present) {
+/** The session after `session`; null where something else took the place of `present` meanwhile: a login, another tab. */
+async function successor(session, present) {
+  const { refresh_token, kind, over } = session;
   if (over) throw signedOut();
   if (refresh_token) {
     try {
-      return await request("POST", "/auth/refresh", { refresh_token });
+      return await request("POST", "/auth/refresh", { refresh_token, next: chosen(session) });
     } catch (problem) {
       if (problem.code === "refresh_used" && await changed(present)) return null;
       if (problem.code !== "refresh_used" && problem.status !== 401) throw problem;
     }
   }
+  if (!stillThere(present)) return null;
   if (kind !== "account") return request("POST", "/auth/guest"); // a guest has nothing to come back with
   localStorage.setItem(SESSION, JSON.stringify({ kind, over: true }));
   localStorage.removeItem(TOKEN);
   window.dispatchEvent(new Event("signedout"));
   throw signedOut();
+}
+
+/** False once a login, a sign-up, a new password or a logout has changed whom this browser speaks for. */
+const stillThere = (present) => localStorage.getItem(TOKEN) === present;
+
+/** The secret of the token after that of `session`. It is kept before it is sent: a lost answer can be asked for again. */
+function chosen(session) {
+  if (session.next) return session.next;
+  const random = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(32))));
+  const next = random.replaceAll("+", "-").replaceAll("/", "_").replace("=", "");
+  localStorage.setItem(SESSION, JSON.stringify({ ...session, next }));
+  return next;
 }
 
 const signedOut = () => new Problem(401, {
@@ -111,7 +133,7 @@ const signedOut = () => new Problem(401, {
 /** Wait until another tab has kept a token other than `present`; false where none does. */
 async function changed(present) {
   for (const until = Date.now() + OTHER_TAB_MS; Date.now() < until;) {
-    if (localStorage.getItem(TOKEN) !== present) return true;
+    if (!stillThere(present)) return true;
     await new Promise((resolve) => { setTimeout(resolve, 100); });
   }
   return false;
@@ -145,8 +167,8 @@ export function forget() {
  * Ask the API as this visitor. A token that is no longer good is replaced once: by the next of its session, or by a new
  * guest's where a guest's session is over. An account's then hears Problem `signed_out`, and the window `signedout`.
  */
-export async function call(method, path, body, headers = {}) {
-  const as = (mine) => request(method, path, body, { ...headers, Authorization: `Bearer ${mine}` });
+export async function call(method, path, body, headers = {}, patience = PATIENCE_MS) {
+  const as = (mine) => request(method, path, body, { ...headers, Authorization: `Bearer ${mine}` }, patience);
   const mine = await token();
   try {
     return await as(mine);

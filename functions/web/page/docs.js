@@ -56,9 +56,12 @@ function curl(address, { method, headers, body }) {
   return ["curl", "-X", method, quoted(location.origin + address), ...sent, ...(body ? ["-d", quoted(body)] : [])].join(" ");
 }
 
+/** Send a form; what is sent, how it went and the answer go into `place`, of which only the middle is read aloud. */
 async function send(method, path, fields, body, place) {
   const [address, options] = request(method, path, fields, body);
-  fill(place, h("pre", {}, curl(address, options)), h("p", { role: "status" }, "…"));
+  fill(place.sent, h("pre", {}, curl(address, options)));
+  fill(place.status, h("p", {}, "…"));
+  fill(place.answer);
   try {
     const response = await fetch(address, options);
     const text = await response.text();
@@ -69,9 +72,10 @@ async function send(method, path, fields, body, place) {
       if (made && path.startsWith("/api/v1/auth/")) token.value = made;
     } catch { /* no JSON: shown as it is */ }
     const headers = [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
-    fill(place, h("pre", {}, curl(address, options)), h("h3", { role: "status" }, `${response.status} ${response.statusText}`), h("pre", {}, headers), h("pre", { className: "answer" }, answer));
+    fill(place.status, h("h3", {}, `${response.status} ${response.statusText}`));
+    fill(place.answer, h("pre", {}, headers), h("pre", { className: "answer" }, answer));
   } catch (error) {
-    fill(place, h("p", { role: "alert" }, `No answer: ${error.message}`));
+    fill(place.status, h("p", {}, `No answer: ${error.message}`));
   }
 }
 
@@ -88,13 +92,13 @@ function operation(method, path, said) {
   const fields = said.parameters.map(parameter);
   const content = said.requestBody?.content["application/json"];
   const body = content ? h("textarea", { "aria-label": "body", spellcheck: false, value: JSON.stringify(example(api, content.schema), null, 2) }) : null;
-  const place = h("div", {});
+  const place = { sent: h("div", {}), status: h("div", { role: "status" }), answer: h("div", {}) };
   const form = () => h("div", {},
     prose(said.description ?? ""),
     fields.map((field) => field.line),
     body ? [h("h3", {}, "Body"), h("pre", {}, shape(api, content.schema)), body] : null,
     h("p", {}, h("button", { type: "button", onclick: () => send(method, path, fields, body, place) }, "Send")),
-    place, h("h3", {}, "Answers"), answers(said.responses));
+    Object.values(place), h("h3", {}, "Answers"), answers(said.responses));
   const details = h("details", { className: "card operation", id: said.operationId },
     h("summary", {}, h("code", { className: `method ${method}` }, method.toUpperCase()), h("code", { className: "path" }, path), h("span", {}, said.summary),
       said.security.length ? null : h("span", { className: "open" }, "open to everybody")));

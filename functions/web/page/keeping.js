@@ -6,6 +6,8 @@ import { complain, locked, passwordField, refusal } from "./forms.js";
 import { leaveForGood } from "./session.js";
 import { t } from "./texts.js";
 
+const PATIENCE_MS = 300_000; // everything may be much
+
 /** The card about what is kept of a visitor of `kind` (guest, account); `again(news)` once all of it is gone. */
 export function keepingView(kind, again) {
   const problem = h("div");
@@ -20,7 +22,7 @@ export function keepingView(kind, again) {
 
   async function download() {
     fill(problem);
-    const everything = await call("GET", "/users/me/export");
+    const everything = await call("GET", "/users/me/export", undefined, {}, PATIENCE_MS);
     const url = URL.createObjectURL(new Blob([JSON.stringify(everything, null, 2)], { type: "application/json" }));
     h("a", { href: url, download: `recycling-coach-${new Date().toISOString().slice(0, 10)}.json` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60000);

@@ -19,9 +19,9 @@ function round(most) {
 
 /**
  * The drawing around `origin` {latitude, longitude}: `places` [{latitude, longitude, distance_m, …}] in the order of the list;
- * `radius` in metres is a ring where it reaches that far. `onChoose(index)` hears which number was touched.
+ * `radius` in metres is a ring where it reaches that far. It is a picture: nothing in it can be touched.
  */
-export function placesMap(origin, places, radius, onChoose) {
+export function placesMap(origin, places, radius) {
   const farthest = Math.max(...places.map((place) => place.distance_m));
   const reach = farthest > radius ? farthest : radius;
   const scale = (SIZE / 2 - EDGE) / reach;
@@ -39,13 +39,9 @@ export function placesMap(origin, places, radius, onChoose) {
     svg("circle", { cx: middle, cy: middle, r: 6, class: "me" }),
     points.map(({ x, y, atX, atY }) => svg("line", { x1: atX, y1: atY, x2: x, y2: y, class: "stem" })),
     points.map(({ atX, atY }) => svg("circle", { cx: atX, cy: atY, r: 2.5, class: "spot" })),
-    points.map(({ x, y }, index) => {
-      const bubble = svg("g", { class: `bubble ${openness(places[index])}`, "data-place": index + 1 },
-        svg("circle", { cx: x, cy: y, r: BUBBLE }),
-        svg("text", { x, y: y + 4, "text-anchor": "middle" }, String(index + 1)));
-      bubble.addEventListener("click", () => onChoose(index));
-      return bubble;
-    }));
+    points.map(({ x, y }, index) => svg("g", { class: `bubble ${openness(places[index])}` },
+      svg("circle", { cx: x, cy: y, r: BUBBLE }),
+      svg("text", { x, y: y + 4, "text-anchor": "middle" }, String(index + 1)))));
 }
 
 /** Where a place is on the drawing; so near, the earth is flat. */

@@ -11,7 +11,7 @@ const OPEN = {
 export function placeCard(centre, index) {
   const { name, address, hours, takes, phone, operator, type_name: type, reference_date: since } = centre;
   const row = (key, said) => said && [h("dt", {}, t(key)), h("dd", {}, said)];
-  return h("li", { className: "card place", "data-place": index + 1 },
+  return h("li", { className: "card place" },
     h("h3", {}, h("span", { className: "number" }, String(index + 1)), h("span", {}, name), h("span", { className: "far" }, distance(centre.distance_m))),
     h("p", { className: "when" }, openMark(centre)),
     h("dl", {},

@@ -15,6 +15,8 @@ const PATIENCE_MS = 15000;
 export function placesView(root) {
   let origin = null; // {latitude, longitude, name}
   let asked = 0; // the latest search: an earlier answer is not shown
+  let locating = 0; // the latest wait for the browser's position, while it lasts: an earlier answer is not heard
+  let waits = 0;
   const title = h("h1", {}, t("page.places"));
   const problem = h("div");
   const shown = h("div", { className: "result" });
@@ -37,21 +39,24 @@ export function placesView(root) {
   }
 
   function locate() {
+    if (locating) return undefined;
     fill(problem);
     if (!navigator.geolocation) return refused("page.places.refused.failed");
-    here.disabled = true;
+    const mine = locating = waits += 1;
+    here.setAttribute("aria-disabled", "true"); // a disabled button would lose the keyboard's focus
     spoken.textContent = here.textContent = t("page.places.locating");
     return navigator.geolocation.getCurrentPosition(({ coords }) => {
-      free();
-      search({ latitude: coords.latitude, longitude: coords.longitude, name: t("page.places.you") });
+      if (mine === locating) search({ latitude: coords.latitude, longitude: coords.longitude, name: t("page.places.you") });
     }, ({ code }) => {
+      if (mine !== locating) return;
       free();
       refused(code === 1 ? "page.places.refused.denied" : "page.places.refused.failed");
     }, { timeout: PATIENCE_MS, maximumAge: 60000 });
   }
 
   function free() {
-    here.disabled = false;
+    locating = 0;
+    here.removeAttribute("aria-disabled");
     here.textContent = t("page.places.here");
     spoken.textContent = "";
   }
@@ -63,6 +68,7 @@ export function placesView(root) {
 
   async function search(from) {
     const moved = from !== origin;
+    if (moved) free();
     origin = from;
     const mine = asked += 1;
     fill(problem);
@@ -82,13 +88,9 @@ export function placesView(root) {
 
   function draw(found, metres) {
     const cards = found.centres.map(placeCard);
-    const choose = (index) => {
-      cards[index].scrollIntoView({ block: "center" });
-      focus(cards[index].querySelector("h3"));
-    };
     const summary = t("page.places.around", { place: origin.name, n: cards.length });
     fill(shown, h("h2", {}, summary), notices(found),
-      cards.length > 0 && h("figure", { className: "card map-card" }, placesMap(origin, found.centres, metres, choose),
+      cards.length > 0 && h("figure", { className: "card map-card" }, placesMap(origin, found.centres, metres),
         h("figcaption", { className: "hint" }, t("page.places.map.legend"))),
       h("ol", { className: "places" }, cards), sourceLine(found.source));
     spoken.textContent = summary;

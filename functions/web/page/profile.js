@@ -110,6 +110,6 @@ function logOutButton(again) {
   button.onclick = () => locked(button.parentElement, async () => {
     await logOut();
     again(t("page.account.logged_out"));
-  }, (error) => fill(problem, problemView(error)));
+  }, (error) => fill(problem, problemView(error), h("p", { className: "hint" }, t("page.profile.log_out.failed"))));
   return h("div", {}, button, problem);
 }
