@@ -43,7 +43,8 @@ STATE = ROOT / ".local" / "tests" / os.environ.get("PYTEST_XDIST_WORKER", "alone
 #: The clocks of `recover`, shortened, so that a test sees in seconds what takes a minute elsewhere.
 FAST = {"RECOVER_AFTER_SECONDS": "40", "MODEL_PARK_SECONDS": "2"}
 #: A suite asks more often than a citizen may, and from one address.
-FAST |= {"RATE_LIMIT_PER_MINUTE": "100000", "MODEL_DAILY_PER_USER": "100000", "MODEL_DAILY_USD": "1000"}
+FAST |= {"RATE_LIMIT_PER_MINUTE": "100000", "FILES_PER_MINUTE": "100000", "GUESTS_PER_HOUR": "100000"}
+FAST |= {"MODEL_DAILY_PER_USER": "100000", "MODEL_DAILY_USD": "1000"}
 
 
 #: Files that share one worker because they share one running system, and what takes longest: that begins first.

@@ -27,11 +27,13 @@ from flask import Flask
 from PIL import Image
 
 from functions.shared import naming, outbox, wire
+from functions.shared.config import load as load_settings
 from functions.shared.events import Event, Payload, PhotoIngested
 from functions.shared.memory import Memory
 from functions.shared.objects import Objects
 from functions.shared.postgres import Database
 from functions.shared.revocations import Revocations
+from functions.shared.tokens import new_pair
 from knative.local.parts import Addresses
 from tests.conftest import copied
 
@@ -289,6 +291,29 @@ class World:
 def pipeline_database(servers: Addresses, indexed_url: str) -> str:
     """A database of the pipeline tests' own, with the real rules in it, which are found by their names there."""
     return copied(servers, indexed_url)
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the keys that sign and verify: private.pem, public/<kid>.pem."""
+    folder = tmp_path_factory.mktemp("keys")
+    new_pair(folder / "private.pem", folder / "public")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def users_app(pipeline_database: str, redis_url: str, keys: Path) -> Flask:
+    """`users`, which believes what `keys` sign."""
+    from functions.users.routes import create
+    from functions.users.settings import Settings
+
+    environ = {
+        "DATABASE_URL": pipeline_database,
+        "REDIS_URL": redis_url,
+        "RATE_LIMIT_PER_MINUTE": "100000",
+        "JWT_PUBLIC_KEYS_DIR": str(keys / "public"),
+    }
+    return create(load_settings(Settings, environ))
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ from functions.shared.events import (
     PhotoIngested,
     RulesRetrieved,
 )
-from functions.shared.tokens import Signer, new_pair
+from functions.shared.tokens import Signer
 from knative.local.parts import Addresses
 from tests.conftest import copied
 
@@ -94,13 +94,6 @@ def broker() -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    new_pair(folder / "private.pem", folder / "public")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def apps(database_url: str, servers: Addresses, broker: Broker, keys: Path) -> Iterator[dict[str, Flask]]:
     """The four apps exactly as gunicorn gets them: `functions.<name>.main:app`, from the environment alone."""
     environ = {
@@ -113,6 +106,7 @@ def apps(database_url: str, servers: Addresses, broker: Broker, keys: Path) -> I
         "AWS_SECRET_ACCESS_KEY": "secret",
         "REDIS_URL": servers.redis_url,
         "RATE_LIMIT_PER_MINUTE": "100000",
+        "GUESTS_PER_HOUR": "100000",
         "MODEL_DAILY_PER_USER": "100000",
         "JWT_PRIVATE_KEY_FILE": str(keys / "private.pem"),
         "JWT_PUBLIC_KEYS_DIR": str(keys / "public"),
@@ -845,6 +839,25 @@ def test_an_answer_settles_the_item(citizen: Citizen, pipeline: Pipeline, broker
 
     late = citizen("POST", f"{ANALYSES}/{analysis_id}/answer", {"option": "oily"})
     assert (late.status_code, problem(late)["code"]) == (409, "not_waiting")
+
+
+def test_no_answer_or_correction_goes_to_the_model_once_consent_is_withdrawn(
+    citizen: Citizen, pipeline: Pipeline, broker: Broker
+) -> None:
+    waiting, done = citizen.requested(), citizen.requested()
+    pipeline.identify(waiting, question=VARIANTS)
+    pipeline.identify(done)
+    pipeline.guide(done)
+    before = [state(citizen, one) for one in (waiting, done)], broker.told(waiting), broker.told(done)
+    citizen("POST", "/api/v1/auth/consent", {"granted": False})
+    refused = [
+        citizen("POST", f"{ANALYSES}/{waiting}/answer", {"option": "oily"}),
+        corrected(citizen, waiting, item_id="item-b"),
+        corrected(citizen, done, item_id="item-b"),
+        corrected(citizen, done, words="우유팩"),
+    ]
+    assert [(one.status_code, problem(one)["code"]) for one in refused] == [(403, "consent_required")] * 4
+    assert ([state(citizen, one) for one in (waiting, done)], broker.told(waiting), broker.told(done)) == before
 
 
 def test_two_answers_at_once_are_one(citizen: Citizen, pipeline: Pipeline, db: Any) -> None:

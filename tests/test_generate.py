@@ -467,6 +467,17 @@ def test_a_model_that_will_not_write_leaves_the_plain_rules(
     assert guide(world, event.subject)["made_by"]["fallback"] is True
 
 
+def test_without_consent_nothing_is_sent_any_more(app: Flask, world: World, model: Standin) -> None:
+    event = retrieved(world, "뚜껑은요?")
+    world.do("UPDATE users SET consent_at = NULL")
+    before = guides_asked(model)
+    assert deliver(app, event).status == 200
+    assert guides_asked(model) == before
+    assert purposes(world) == []
+    failure = world.state(event.subject)["failure"]
+    assert failure == {"reason": "consent_withdrawn", "detail": "", "from": "retrieved"}
+
+
 def test_an_analysis_that_moved_on_is_left_alone(app: Flask, world: World, model: Standin) -> None:
     event = retrieved(world)
     world.do("UPDATE analyses SET round = 2, status = 'identified' WHERE id = %s", event.subject)

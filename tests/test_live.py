@@ -38,18 +38,11 @@ from functions.shared.events import (
     QuestionAsked,
 )
 from functions.shared.postgres import Database
-from functions.shared.tokens import Signer, new_pair
+from functions.shared.tokens import Signer
 from tests.steps import World
 
 ROOT = Path(__file__).parents[1]
 MAX_SOCKETS = 3
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    new_pair(folder / "private.pem", folder / "public")
-    return folder
 
 
 @dataclass
@@ -276,6 +269,7 @@ def test_an_analysis_is_only_its_owners(live: Server, world: World, begun: tuple
         ('{"token": 7}', BAD_HELLO),
         ('{"token": "x", "after": -1}', BAD_HELLO),
         ('{"token": "x", "after": true}', BAD_HELLO),
+        ('{"token": "a.b.c", "befor": 1}', BAD_HELLO),
         ('{"token": "a.b.c"}', BAD_TOKEN),
     ],
 )
@@ -303,6 +297,22 @@ def _greeted(live: Server, begun: tuple[str, str]) -> websocket.WebSocket | None
     ws = live.connect(*begun)
     opcode, _ = ws.recv_data()
     return ws if opcode == websocket.ABNF.OPCODE_TEXT else None
+
+
+def test_nobody_takes_all_the_room(
+    database_url: str, redis_url: str, keys: Path, world: World, begun: tuple[str, str]
+) -> None:
+    with serving(database_url, redis_url, keys, MAX_SOCKETS="4", MAX_SOCKETS_PER_USER="2") as server:
+        held = [server.connect(*begun) for _ in range(2)]
+        for ws in held:
+            assert receive(ws)["n"] == 1
+        assert close_code(server.connect(*begun)) == POLL_INSTEAD
+        analysis = world.analysis("requested")
+        world.said(analysis, AnalysisRequested(key=world.key(analysis)))
+        other = server.connect(analysis, str(world.state(analysis)["user_id"]))
+        assert receive(other)["n"] == 1, "there is room for others"
+        held[0].close()
+        until(lambda: _greeted(server, begun)).close()
 
 
 def until(look: Callable[[], Any], seconds: float = 10) -> Any:

@@ -329,4 +329,5 @@ def _send(page: Page, operation: str, status: int) -> None:
     place = page.locator(f"details[id='{operation}']")
     place.locator("summary").click()
     place.get_by_role("button", name="Send").click()
-    expect(place.get_by_role("status")).to_contain_text(str(status))
+    expect(place.get_by_role("status").get_by_role("heading")).to_contain_text(str(status))
+    expect(place.get_by_role("status")).to_have_count(1)

@@ -96,7 +96,9 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
 
 @pytest.fixture
 def web() -> FlaskClient:
-    return create(Settings(s3_public_endpoint="https://photos.example:9000/ignored")).test_client()
+    return create(
+        Settings(s3_public_endpoint="https://photos.example:9000/ignored", redis_url="redis://127.0.0.1:9/0")
+    ).test_client()
 
 
 def test_the_page_is_korean_unless_the_visitor_chose_english(web: FlaskClient) -> None:

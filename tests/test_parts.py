@@ -293,7 +293,9 @@ def test_failures_are_one_sentence(parts: Parts, tmp_path: Path) -> None:
     (broken.folder / "appendonlydir").mkdir(parents=True)
     (broken.folder / "appendonlydir" / "appendonly.aof.manifest").write_text("this is no database\n")
     broken.start()
-    with pytest.raises(PartError, match=r"^Valkey stopped by itself: .*AOF MANIFEST FILE ERROR.* \(log: .*valkey\.log\)\.$"):
+    with pytest.raises(
+        PartError, match=r"^Valkey stopped by itself: .*AOF MANIFEST FILE ERROR.* \(log: .*valkey\.log\)\.$"
+    ):
         broken.wait_ready(timeout=20)
 
 

@@ -45,7 +45,7 @@ from functions.shared.leaving import leave
 from functions.shared.lifecycle import advance
 from functions.shared.objects import Objects
 from functions.shared.postgres import Database, Tx
-from functions.shared.tokens import Signer, new_pair
+from functions.shared.tokens import Signer
 from functions.users.routes import create
 from functions.users.settings import Settings
 from tests.learning import asked, citizen, guided
@@ -54,24 +54,6 @@ from tests.steps import ROOT, World, collecting_ingress, deliver, load
 from tests.test_recover import tick
 
 ME = "/api/v1/users/me"
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    new_pair(folder / "private.pem", folder / "public")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def app(pipeline_database: str, redis_url: str, keys: Path) -> Flask:
-    environ = {
-        "DATABASE_URL": pipeline_database,
-        "REDIS_URL": redis_url,
-        "RATE_LIMIT_PER_MINUTE": "100000",
-        "JWT_PUBLIC_KEYS_DIR": str(keys / "public"),
-    }
-    return create(load_settings(Settings, environ))
 
 
 @dataclass
@@ -106,9 +88,9 @@ def signer(keys: Path) -> Signer:
 
 
 @pytest.fixture
-def me(world: World, app: Flask, signer: Signer) -> Me:
+def me(world: World, users_app: Flask, signer: Signer) -> Me:
     world.do("TRUNCATE abandoned_objects, departed_spending")
-    return Me(citizen(world), app, signer)
+    return Me(citizen(world), users_app, signer)
 
 
 @pytest.fixture
@@ -399,6 +381,23 @@ def test_an_account_is_only_deleted_right_after_its_password_was_given(me: Me, w
     assert not world.rows("SELECT 1 FROM users WHERE id = %s", me.id)
 
 
+def test_a_guest_who_becomes_an_account_while_leaving_stays(me: Me, world: World) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with world.db.transaction() as tx:
+            tx.execute("SELECT 1 FROM users WHERE id = %s FOR UPDATE", (me.id,))
+            leaving = pool.submit(me.send, "DELETE")
+            waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            for _ in range(200):
+                if world.rows(waiting):
+                    break
+                time.sleep(0.02)
+            tx.execute("UPDATE users SET kind = 'account' WHERE id = %s", (me.id,))
+            assert not leaving.done()
+        answer = leaving.result(10)
+    assert (answer.status_code, answer.json["code"]) == (403, "recent_login_required")  # type: ignore[index]
+    assert world.rows("SELECT 1 FROM users WHERE id = %s", me.id)
+
+
 def test_a_guest_leaves_once_also_without_redis(me: Me, world: World, pipeline_database: str, keys: Path) -> None:
     environ = {"DATABASE_URL": pipeline_database, "REDIS_URL": "redis://127.0.0.1:1/0"}
     alone = create(load_settings(Settings, {**environ, "JWT_PUBLIC_KEYS_DIR": str(keys / "public")}))
@@ -663,7 +662,7 @@ def test_a_stored_reply_that_is_gone_is_not_said(world: World, me: Me) -> None:
 
 
 @pytest.mark.usefixtures("pipeline_env", "me")
-def test_nobody_waits_in_a_circle(world: World, app: Flask, signer: Signer) -> None:
+def test_nobody_waits_in_a_circle(world: World, users_app: Flask, signer: Signer) -> None:
     """Twenty citizens leave while their analyses move on, are proven and counted."""
     citizens = [world.analysis("requested") for _ in range(20)]
     aggregate = load("aggregate")
@@ -673,7 +672,7 @@ def test_nobody_waits_in_a_circle(world: World, app: Flask, signer: Signer) -> N
 
     def leaves(one: str) -> int:
         start.wait(10)
-        return Me(owners[one], app, signer).send("DELETE").status_code
+        return Me(owners[one], users_app, signer).send("DELETE").status_code
 
     def works(one: str) -> int:
         event = world.said(one, AnalysisRequested(key="k"), stored=False)

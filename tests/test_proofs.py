@@ -554,8 +554,8 @@ def test_a_grade_says_everything(citizen: Citizen, world: World) -> None:
 
 @pytest.mark.parametrize(
     "reason",
-    ["same_photo", "reused_photo", "near_copy", "different_object", "screen", "unclear", "nothing_to_show", "bad_photo", "no_photo",
-     "internal", "model_unavailable"],
+    ["same_photo", "reused_photo", "near_copy", "different_object", "screen", "unclear", "nothing_to_show",
+     "bad_photo", "no_photo", "internal", "model_unavailable"],
 )  # fmt: skip
 def test_a_refusal_says_why_and_what_to_do(citizen: Citizen, world: World, reason: str) -> None:
     analysis = citizen.analysis()

@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 from PIL import Image
 
-from functions.recover import ending, expiry, handler, photos
+from functions.recover import ending, expiry, guests, handler, photos
 from functions.recover.__main__ import main as command
 from functions.recover.owed import duties, owed
 from functions.recover.reemit import LOST_LIMIT, PARKED_LIMIT
@@ -237,6 +237,7 @@ def test_every_tick_is_one_line_of_counts(app: Flask, world: World, caplog: pyte
         "lost": 1,
         "expired": 0,
         "given_up": 0,
+        "guests_deleted": 0,
         "announced": 0,
         "abandoned_deleted": 0,
         "photos_deleted": 0,
@@ -898,6 +899,25 @@ def test_a_lost_event_of_a_proof_or_a_question_is_said_again(app: Flask, world: 
     events = [aged(world, trial(world, name)[0]) for name in TRIALS]
     deliver(app, tick())
     assert sorted(ids(ingress.events)) == sorted(ids(events))
+
+
+def test_guests_who_never_did_anything_are_forgotten(app: Flask, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guests, "BATCH", 2)
+    idle, old = "INSERT INTO users (id, kind, created_at) VALUES (%s, %s, now() - %s::interval)", "8 days 1 minute"
+    forgotten, analysed, kept = [uuid.uuid4() for _ in range(5)], world.analysis("presigned"), {}
+    for one in forgotten:
+        world.do(idle, one, "guest", old)
+    world.do("UPDATE users SET consent_at = NULL, created_at = now() - interval '9 days'")
+    kept["analysed"] = world.state(analysed)["user_id"]
+    for what, kind, age in (("young", "guest", "7 days 23 hours"), ("account", "account", old)):
+        kept[what] = uuid.uuid4()
+        world.do(idle, kept[what], kind, age)
+    for what, value in (("consent_at", "now()"), ("nickname", "'고래'"), ("region", "'서울'"), ("language", "'en'")):
+        kept[what] = uuid.uuid4()
+        world.do(idle, kept[what], "guest", old)
+        world.do(f"UPDATE users SET {what} = {value} WHERE id = %s", kept[what])
+    assert deliver(app, tick()).status == 204
+    assert {row["id"] for row in world.rows("SELECT id FROM users")} == set(kept.values())
 
 
 def test_what_has_not_moved_for_an_hour_is_counted(app: Flask, world: World, caplog: pytest.LogCaptureFixture) -> None:

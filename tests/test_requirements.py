@@ -29,7 +29,7 @@ sys.meta_path.insert(0, Hide())
 settings = __import__(f"functions.{function}.settings", fromlist=["Settings"]).Settings
 for name, hint in typing.get_type_hints(settings).items():
     os.environ[name.upper()] = {int: "9", float: "9", bool: "1"}.get(hint, "/nowhere")
-__import__(f"functions.{function}.{'__main__' if function == 'setup' else 'main'}", fromlist=["x"])
+__import__(f"functions.{function}.{'__main__' if function in ('setup', 's3source') else 'main'}", fromlist=["x"])
 if os.path.exists(f"functions/{function}/llm.py"):
     __import__(f"functions.{function}.llm", fromlist=["x"])
 print("started")

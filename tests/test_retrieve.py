@@ -114,6 +114,16 @@ def test_without_redis_it_only_takes_longer(world: World, env: dict[str, str], m
         assert kept(world, event)["cached"] is False
 
 
+def test_without_consent_no_words_are_sent_any_more(app: Flask, world: World, model: Standin) -> None:
+    event = identified(world, question="뚜껑은요?")
+    world.do("UPDATE users SET consent_at = NULL")
+    before = model.counts()
+    assert deliver(app, event).status == 200
+    assert model.counts() == before
+    failure = world.state(event.subject)["failure"]
+    assert failure == {"reason": "consent_withdrawn", "detail": "", "from": "identified"}
+
+
 def test_an_answer_or_correction_is_taken_in_its_own_round(app: Flask, world: World) -> None:
     event = identified(world, round_=2)
     assert deliver(app, event).status == 200

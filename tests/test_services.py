@@ -23,17 +23,19 @@ Documents = dict[str, dict[str, Any]]
 HTTP = {"auth", "users", "presign", "waste", "locations", "live", "web"}
 EVENT = {"ingest", "identify", "retrieve", "generate", "grade", "aggregate", "recover"}
 
-#: Read by the process around a function, not by its Settings: functions-framework's, and the log level of telemetry.py.
-AROUND = {"event": {"THREADS", "WORKERS", "LOG_LEVEL"}, "http": {"LOG_LEVEL"}}
+#: Read by the process around a function, not by its Settings: functions-framework's, and what telemetry.py, metrics.py
+#: and tracing.py read.
+WATCHED = {"LOG_LEVEL", "METRICS", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+AROUND = {"event": {"THREADS", "WORKERS"} | WATCHED, "http": WATCHED}
 
 #: Connections beside the pools: one LISTEN per process of `live`, the jobs of `setup`, an operator, superuser_reserved.
 LISTENERS, SPARE = {"live": 1}, 20
 
-#: ConfigMaps and Secrets that are made outside the repository, and the keys each has.
+#: Secrets that are made outside the repository, and the keys each has: some belong to one function alone.
 MADE_ELSEWHERE = {
-    "postgres": {"DATABASE_URL"},
+    **{f"postgres-{name}": {"DATABASE_URL"} for name in HTTP | EVENT},
+    **{f"s3-{name}": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} for name in HTTP | EVENT},
     "redis": {"REDIS_URL"},
-    "s3": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     "openai": {"OPENAI_API_KEY"},
     "centres": {"CENTRES_API_KEY"},
 }
@@ -98,6 +100,8 @@ def every_reference_leads_somewhere(services: Documents) -> Iterator[str]:
                 keys = platform if kind == "configMapKeyRef" else MADE_ELSEWHERE.get(reference["name"], set())
                 if kind == "configMapKeyRef" and reference["name"] != "platform":
                     keys = set()
+                if reference["name"].startswith(("postgres-", "s3-")) and not reference["name"].endswith(f"-{name}"):
+                    yield f"{name}: {variable} is another function's: {reference['name']}"
                 if reference["key"] not in keys:
                     yield f"{name}: {variable} refers to {reference['name']}/{reference['key']}, which is not there"
             if SECRET.search(variable) and "secretKeyRef" not in entry.get("valueFrom", {}):
@@ -259,6 +263,12 @@ BREAKS: dict[str, tuple[Callable[[Documents], object], str]] = {
     "a reference to nowhere": (
         lambda s: environment(s["ingest"])["S3_BUCKET"]["valueFrom"]["configMapKeyRef"].update(key="BUCKET"),
         "ingest: S3_BUCKET refers to platform/BUCKET, which is not there",
+    ),
+    "another function's role": (
+        lambda s: environment(s["ingest"])["DATABASE_URL"]["valueFrom"]["secretKeyRef"].update(
+            name="postgres-auth"
+        ),
+        "ingest: DATABASE_URL is another function's: postgres-auth",
     ),
     "a secret in the open": (
         lambda s: environment(s["auth"])["DATABASE_URL"].pop("valueFrom"),

@@ -261,7 +261,9 @@ def test_nothing_from_outside_passes_for_an_event_or_another_address(tmp_path: P
     }  # fmt: skip
     with serving(tmp_path, [service("echo"), service("other")], routes=[{"path": "/", "function": "other"}]) as running:
         seen = requests.get(running.gateway + "/x", headers=sent, timeout=60).json()["headers"]
-        assert seen["x-forwarded-for"] == "127.0.0.1"
+        assert seen["x-forwarded-for"] == "127.0.0.1, 127.0.0.1, 127.0.0.1", "the client, and two of ours"
+        platform = manifests.Manifests.load().all(manifests.ConfigMap)["platform"]
+        assert platform.data["TRUSTED_PROXIES"] == "3"
         assert (seen["x-forwarded-proto"], seen["x-forwarded-host"]) == ("http", "echo.growbin.svc.cluster.local")
         assert (seen["authorization"], seen["accept-language"]) == ("Bearer t", "en")
         assert seen["host"] == "other.growbin.svc.cluster.local"
@@ -294,6 +296,28 @@ def test_the_gateway_has_limits_and_guards_what_it_says_itself(tmp_path: Path) -
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert requests.get(running.gateway + "/" + "x" * 3000, timeout=60).status_code == 200
+
+
+def test_a_target_may_be_a_whole_address(tmp_path: Path) -> None:
+    with serving(tmp_path, [service("echo")]) as running:
+        running.ready("echo")
+        for door, host in (
+            (running.gateway, "elsewhere.example"),
+            (running.activator, "echo.growbin.svc.cluster.local"),
+        ):
+            with socket.create_connection(("127.0.0.1", int(door.rpartition(":")[2])), timeout=30) as line:
+                line.sendall(f"GET http://{host}/a%20b?q=%2F HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+                answer = b"".join(iter(lambda: line.recv(65536), b""))
+            assert answer.startswith(b"HTTP/1.1 200 "), answer[:200]
+            assert b'"/a b?q=%2F"' in answer
+
+
+def test_whoever_counts_proxies_always_has_the_same() -> None:
+    services = manifests.Manifests.load().all(manifests.Service)
+    counting = {name for name, one in services.items() if "TRUSTED_PROXIES" in {env.name for env in one.env}}
+    routes = Routes.load(manifests.ROOT / manifests.BASE / "routes.yaml")
+    assert counting == {"auth", "users", "presign", "waste", "locations", "live", "web"} == routes.functions
+    assert {services[name].autoscaling.target_burst_capacity for name in counting} == {-1}
 
 
 def test_a_websocket_goes_through(tmp_path: Path) -> None:

@@ -284,6 +284,16 @@ def test_keys_rotate_without_a_restart(keys: Path, user_id: uuid.UUID) -> None:
         verifier.user(old.token)
 
 
+def test_a_key_that_another_thread_forgets_at_once_still_verifies(keys: Path, user_id: uuid.UUID) -> None:
+    class Forgetful(dict[str, Any]):
+        def __setitem__(self, kid: str, known: Any) -> None:
+            """As after the `pop` of a thread that found the file away."""
+
+    verifier = Verifier(keys / "public")
+    verifier._known = Forgetful()
+    assert verifier.user(_signer(keys).issue(user_id).token) == user_id
+
+
 def test_a_public_key_under_another_name_is_not_trusted(keys: Path, user_id: uuid.UUID) -> None:
     token = _signer(keys).issue(user_id).token
     (mine,) = (keys / "public").glob("*.pem")

@@ -136,6 +136,7 @@ def townhall(servers: Addresses, database_url: str, folder: Path) -> Iterator[To
             "BCRYPT_COST": "4",
             "TRIES_PER_ACCOUNT": "1000000",
             "TRIES_PER_ADDRESS": "1000000",
+            "GUESTS_PER_HOUR": "1000000",
             "CENTRES_API_URL": public_api.url,
             "OPENAI_API_KEY": "none",
             "OPENAI_BASE_URL": NOBODY,

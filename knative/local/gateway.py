@@ -43,6 +43,9 @@ _HOP_BY_HOP = frozenset({"connection", "expect", "keep-alive", "te", "trailer", 
     f"proxy-{name}" for name in ("authenticate", "authorization", "connection")
 }
 _FROM_OUTSIDE = re.compile(r"^(ce-|x-forwarded-|forwarded$|k-|knative-)", re.IGNORECASE)
+#: Who is between the gateway and a function in the cluster, the activator and queue-proxy, each adding from whom it has
+#: the request; here all of them are this process.
+_HOPS = ("127.0.0.1", "127.0.0.1")
 _HOST = re.compile(r"^([a-z0-9-]+)\.growbin\.svc\.cluster\.local(:\d+)?$")
 _WEBSOCKET_OWN = re.compile(r"^(sec-websocket-|host$|content-length$)", re.IGNORECASE)
 
@@ -57,6 +60,11 @@ class Routes:
     def load(cls, path: Path) -> Routes:
         """From the ConfigMap `routes`, the one table of the cluster's gateway and of ours."""
         return cls(yaml.safe_load(yaml.safe_load(path.read_text(encoding="utf-8"))["data"]["routes.yaml"]))
+
+    @property
+    def functions(self) -> set[str]:
+        """All that can be reached from outside."""
+        return {name for _, name in self._rows}
 
     def function(self, path: str) -> str | None:
         return next((name for pattern, name in self._rows if pattern.match(path)), None)
@@ -132,6 +140,7 @@ class Doors:
 
     async def _forward(self, request: web.Request, name: str, headers: CIMultiDict[str]) -> web.StreamResponse:
         revision = self.revisions[name]
+        headers["X-Forwarded-For"] = ", ".join((*headers.popall("X-Forwarded-For", ()), *_HOPS))
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._socket(request, revision, headers)
         body = await request.read()
@@ -146,7 +155,7 @@ class Doors:
         self, request: web.Request, revision: Revision, headers: CIMultiDict[str], body: bytes
     ) -> web.StreamResponse:
         async with revision.slot() as instance:
-            url = URL(f"http://127.0.0.1:{instance.port}{request.raw_path}", encoded=True)
+            url = URL(f"http://127.0.0.1:{instance.port}{request.rel_url.raw_path_qs}", encoded=True)
             async with self._http.request(
                 request.method, url, headers=headers, data=body or None, allow_redirects=False
             ) as answer:
@@ -164,7 +173,7 @@ class Doors:
         rest["Host"] = headers["Host"]
         offered = [p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip()]
         async with revision.slot() as instance:
-            url = URL(f"http://127.0.0.1:{instance.port}{request.raw_path}", encoded=True)
+            url = URL(f"http://127.0.0.1:{instance.port}{request.rel_url.raw_path_qs}", encoded=True)
             try:
                 far = await self._http.ws_connect(url, headers=rest, protocols=offered, max_msg_size=LARGEST_BODY)
             except aiohttp.WSServerHandshakeError as error:

@@ -62,6 +62,11 @@ def _seconds(text: object) -> timedelta:
     return timedelta(seconds=int(str(text)[:-1]))
 
 
+def _burst(capacity: float) -> float:
+    _require(capacity >= 0 or capacity == -1, "neither -1 nor a number of requests")
+    return capacity
+
+
 def _cron(expression: str) -> str:
     try:
         CronSim(expression, datetime.now(UTC))
@@ -149,6 +154,19 @@ class Namespace(Object):
     """A namespace, for its pod security labels."""
 
 
+class PolicySpec(Model):
+    pod_selector: dict[Literal["matchLabels", "matchExpressions"], Any]
+    policy_types: list[Literal["Ingress", "Egress"]] = Field(min_length=1)
+    ingress: list[dict[Literal["from", "ports"], list[dict[str, Any]]]] = []
+    egress: list[dict[Literal["to", "ports"], list[dict[str, Any]]]] = []
+
+
+class NetworkPolicy(Object):
+    """Who may talk to whom in the cluster; on one machine everything is on loopback."""
+
+    spec: PolicySpec
+
+
 class ConfigMap(Object):
     """Settings and tables by key."""
 
@@ -159,12 +177,14 @@ class ConfigMap(Object):
 
 
 class Autoscaling(BaseModel):
-    """The annotations `autoscaling.knative.dev/*` of a revision; `max_scale` 0 is no limit, `target` in requests."""
+    """The annotations `autoscaling.knative.dev/*` of a revision; `max_scale` 0 is no limit, `target` in requests,
+    so is `target_burst_capacity`; -1 is one for which the activator never steps out of the way (here it never does)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=lambda name: name.replace("_", "-"))
     min_scale: int = Field(default=0, ge=0)
     max_scale: int = Field(default=0, ge=0)
     target: float | None = Field(default=None, ge=0.01)
+    target_burst_capacity: Annotated[float, AfterValidator(_burst)] = 211
     target_utilization_percentage: float = Field(default=70, ge=1, le=100)
     window: Seconds = Field(default=timedelta(seconds=60), ge=timedelta(seconds=6), le=timedelta(hours=1))
     scale_to_zero_pod_retention_period: Seconds = timedelta()
@@ -406,6 +426,7 @@ class Kustomization(Model):
 KINDS: dict[object, type[Object]] = {
     ("v1", "Namespace"): Namespace,
     ("v1", "ConfigMap"): ConfigMap,
+    ("networking.k8s.io/v1", "NetworkPolicy"): NetworkPolicy,
     ("serving.knative.dev/v1", "Service"): Service,
     ("eventing.knative.dev/v1", "Trigger"): Trigger,
     ("eventing.knative.dev/v1", "Broker"): Broker,

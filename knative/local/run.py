@@ -197,6 +197,7 @@ class Supervisor:
             "S3_PUBLIC_ENDPOINT": at.s3_endpoint,
             "S3_REGION": at.s3_region,
             "S3_BUCKET": at.bucket,
+            "GUESTS_PER_HOUR": "1000",  # on one machine everybody comes from one address: every `make analyze`, a bench
         }
         if "model" in self.children:
             platform["OPENAI_BASE_URL"] = f"http://127.0.0.1:{self.ports.model}/v1"
@@ -219,6 +220,8 @@ class Supervisor:
             "jwt-private": {"private.pem": private.read_text()},
             "jwt-public": {file.name: file.read_text() for file in public.glob("*.pem")},
         }
+        for name in self.objects.all(manifests.Service):  # a key and a role of its own in the cluster, everybody's here
+            self._values |= {f"postgres-{name}": self._values["postgres"], f"s3-{name}": self._values["s3"]}
         config = {
             "state": str(self.state),
             "values": self._values,
