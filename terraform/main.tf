@@ -32,6 +32,7 @@ module "storage" {
   upload_days   = var.upload_days
   photo_days    = var.photo_days
   backup_days   = var.backup_days
+  alarm_email   = var.alarm_email
 }
 
 module "edge" {

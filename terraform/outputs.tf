@@ -4,6 +4,8 @@ output "ansible_inventory" {
     all = {
       vars = {
         ansible_user      = "ubuntu"
+        cluster_name      = local.name
+        cluster_region    = var.region
         backup_bucket     = module.storage.backup_bucket.name
         cluster_api_names = [module.nodes.api_address]
       }

@@ -2,7 +2,8 @@
 
 fmt, init from a folder of plugins, validate, `terraform test` (bootstrap too) against a mocked AWS, and whether
 schema.json is what the provider says (with the argument `schema`, that is written instead). All in a copy: nothing is
-left beside the files. Without a folder of plugins only fmt is checked, and that is said.
+left beside the files. Without a folder of plugins only fmt is checked, and that is said; where TERRAFORM_PLUGINS names
+one, nothing may be skipped: exit code 1.
 """
 
 from __future__ import annotations
@@ -87,9 +88,10 @@ def _steps(folder: Path | None) -> Iterator[tuple[str, str]]:
 
 def main(arguments: list[str]) -> int:
     folder = plugins()
+    asked = "TERRAFORM_PLUGINS" in os.environ
     if not shutil.which("terraform"):
-        print("terraform: skipped, it is not on this machine")
-        return 0
+        print("terraform fmt, validate, test, schema: skipped, terraform is not on this machine")
+        return int(asked)
     if arguments == ["schema"] and folder:
         with initialised(folder) as copy:
             schema.SCHEMA.write_text(extracted(copy))
@@ -102,7 +104,7 @@ def main(arguments: list[str]) -> int:
         print(
             "terraform validate, test, schema: skipped, no folder of plugins has the AWS provider (TERRAFORM_PLUGINS)"
         )
-    return 1 if failed else 0
+    return int(bool(failed) or (asked and not folder))
 
 
 if __name__ == "__main__":

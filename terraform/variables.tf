@@ -119,6 +119,12 @@ variable "backup_days" {
   default     = 30
 }
 
+variable "alarm_email" {
+  description = "Who is told when uploads end as dead letters: an address, which must confirm once; empty for nobody."
+  type        = string
+  default     = ""
+}
+
 variable "secrets" {
   description = "Names of the secrets that the cluster may read: Parameter Store, /growbin-<environment>/<secret>."
   type        = list(string)

@@ -20,6 +20,11 @@ run "cluster" {
   }
 
   assert {
+    condition     = yamldecode(output.ansible_inventory).all.vars.cluster_name == "growbin-prod" && yamldecode(output.ansible_inventory).all.vars.cluster_region == "ap-northeast-2"
+    error_message = "the inventory names the cluster and its region"
+  }
+
+  assert {
     condition     = yamldecode(output.ansible_inventory).all.children.control_plane.hosts["growbin-master"].ansible_host == "198.51.100.10"
     error_message = "Ansible reaches the master at its Elastic IP"
   }

@@ -10,6 +10,7 @@ variables {
   upload_days   = 8
   photo_days    = 100
   backup_days   = 30
+  alarm_email   = "admin@example.org"
 }
 
 run "storage" {
@@ -25,6 +26,16 @@ run "storage" {
   assert {
     condition     = jsondecode(aws_sqs_queue.uploads.redrive_policy).deadLetterTargetArn == aws_sqs_queue.dead_letters.arn
     error_message = "what cannot be delivered goes to the dead letters"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.dead_letters.dimensions == tomap({ QueueName = "growbin-test-uploads-dead-letters" }) && one(aws_cloudwatch_metric_alarm.dead_letters.alarm_actions) == one(values(aws_sns_topic.alarms)).arn
+    error_message = "an alarm looks at the dead letters and tells the topic"
+  }
+
+  assert {
+    condition     = one(values(aws_sns_topic_subscription.alarms)).endpoint == "admin@example.org"
+    error_message = "the topic tells the address"
   }
 
   assert {
@@ -75,6 +86,21 @@ run "bucket" {
   assert {
     condition     = aws_s3_bucket_versioning.this.versioning_configuration[0].status == "Disabled"
     error_message = "who leaves is gone with their photos"
+  }
+}
+
+run "nobody_to_tell" {
+  module {
+    source = "./modules/storage"
+  }
+
+  variables {
+    alarm_email = ""
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.dead_letters.alarm_actions) == 0 && length(aws_sns_topic.alarms) == 0
+    error_message = "without an address there is no topic, and still the alarm"
   }
 }
 

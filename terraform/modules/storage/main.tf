@@ -62,6 +62,38 @@ resource "aws_sqs_queue_redrive_allow_policy" "dead_letters" {
   })
 }
 
+# Nobody in the cluster may read the dead letters, so AWS itself calls.
+resource "aws_cloudwatch_metric_alarm" "dead_letters" {
+  alarm_name          = "${var.name}-uploads-dead-letters"
+  alarm_description   = "Uploads that the broker was never told of, after ten tries. Where and what: docs/deploy.md, What is watched."
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateNumberOfMessagesVisible"
+  dimensions          = { QueueName = aws_sqs_queue.dead_letters.name }
+  statistic           = "Maximum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [for topic in aws_sns_topic.alarms : topic.arn]
+  tags                = { Name = "${var.name}-uploads-dead-letters" }
+}
+
+resource "aws_sns_topic" "alarms" {
+  for_each = toset(var.alarm_email == "" ? [] : [var.alarm_email])
+
+  name = "${var.name}-alarms"
+  tags = { Name = "${var.name}-alarms" }
+}
+
+resource "aws_sns_topic_subscription" "alarms" {
+  for_each = aws_sns_topic.alarms
+
+  topic_arn = each.value.arn
+  protocol  = "email"
+  endpoint  = each.key
+}
+
 data "aws_iam_policy_document" "uploads" {
   statement {
     sid       = "PhotoBucketSpeaks"

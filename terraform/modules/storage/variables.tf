@@ -47,3 +47,8 @@ variable "backup_days" {
   description = "Days a backup is kept. Who leaves is in backups until then."
   type        = number
 }
+
+variable "alarm_email" {
+  description = "Who is told of dead letters; empty for nobody."
+  type        = string
+}

@@ -11,6 +11,10 @@ mock_resource "aws_sqs_queue" {
   }
 }
 
+mock_resource "aws_sns_topic" {
+  defaults = { arn = "arn:aws:sns:ap-northeast-2:123456789012:mocked" }
+}
+
 mock_resource "aws_acm_certificate" {
   defaults = {
     arn = "arn:aws:acm:ap-northeast-2:123456789012:certificate/mocked"
