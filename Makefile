@@ -10,7 +10,7 @@ RULES := STATE=$(STATE) $(PY) -m knative.local.rules
 FUNCTIONS := auth users presign waste locations live web ingest identify retrieve generate grade aggregate recover s3source setup
 UV_VERSION := 0.13.9
 
-.PHONY: help run test lint types analyze trace replay recount report centres search corpus eval curve vectors bench lock schemas check-cluster render deploy rollback clean
+.PHONY: help run test lint types analyze trace replay recount report centres search corpus eval curve vectors bench lock schemas check-cluster sizes render deploy rollback clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -74,9 +74,13 @@ schemas: .venv/.stamp ## write functions/shared/schemas/ from events.py, and the
 	@$(PY) -m functions.shared.schema
 	@$(PY) -m knative.local.openapi
 
-check-cluster: .venv/.stamp ## every check of what is applied to the cluster, whether it fits the nodes, and what it costs a month; offline
+check-cluster: .venv/.stamp ## every check of what is applied to the cluster, whether it fits the nodes, what it costs a month; Terraform; offline
 	@$(PY) -m knative.check check
 	@$(PY) -m terraform.checks
+	@$(PY) -m terraform.provider
+
+sizes: .venv/.stamp ## how large each function's image is, in MB, without building it
+	@$(PY) -m knative.check sizes
 
 render: .venv/.stamp ## everything that is applied to the cluster, as YAML: ENV=prod
 	@$(PY) -m knative.check render "$(if $(ENV),,$(error Say which environment: make render ENV=prod))$$ENV"

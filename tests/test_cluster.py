@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -91,6 +92,10 @@ FILE_MISTAKES = [
     ("knative/nodes.yaml", "  memory: 712Mi", "  memory: 100Mi", "the kubelets keep"),
     ("knative/nodes.yaml", "value: storage, effect", "value: store, effect", "labels or taints of storage"),
     ("ansible/roles/knative/defaults/main.yml", "requests: [activator, ", "requests: [", "activator is counted with"),
+    ("ansible/roles/knative/defaults/main.yml", "podspec-tolerations: enabled", "podspec-tolerations: disabled",
+     "kubernetes.podspec-tolerations is not enabled"),
+    ("knative/overlays/prod/platform/kustomization.yaml", "  - ../../../edge\n", "  - ../../../serving\n",
+     "applies knative/serving, which Ansible owns"),
     ("ansible/versions.yml", "  knative_serving: 1.16.3", "  knative_serving: 1.16.0", "versions.yaml says 1.16.3"),
     ("knative/versions.yaml", "  why: goes with Eventing 1.16\n", "", "knative_rabbitmq has no why"),
     ("knative/data/kustomization.yaml", "  - redis.yaml\n", "", "knative/data/redis.yaml: not listed in"),
@@ -236,7 +241,7 @@ def test_a_deploy_says_what_it_would_do_and_touches_one_function(environment: st
     deploy("grade", environment, Shell(dry=True, out=said.append))
     assert kustomization("grade", environment).read_bytes() == before
     assert any("docker build" in line and "FUNCTION=grade" in line for line in said)
-    assert any("kubectl apply" in line for line in said)
+    assert any("kubectl apply" in line for line in said) == (environment != "prod"), "Argo CD alone applies in prod"
     assert any("ksvc/grade" in line for line in said)
     assert any("git commit" in line for line in said) == (environment == "prod")
 
@@ -295,7 +300,12 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_a_deploy_to_prod_commits_the_digest_and_applies_one_function(workshop: Path) -> None:
+def test_a_deploy_to_prod_commits_the_digest_and_leaves_the_rest_to_argo_cd(workshop: Path) -> None:
+    def traffic() -> Any:
+        made = render(workshop / "knative/overlays/prod/functions")
+        (service,) = (each for each in made if kind(each)[1] == "Service" and name(each) == "grade")
+        return service["spec"].get("traffic")
+
     deploy("grade", "prod", Shell(out=lambda line: None, root=workshop), canary=10, root=workshop)
     digest, log = "sha256:" + "d" * 64, workshop.parent / "log"
     pushed = subprocess.run(
@@ -306,23 +316,34 @@ def test_a_deploy_to_prod_commits_the_digest_and_applies_one_function(workshop: 
         "Deploy grade to prod",
         "knative/overlays/prod/functions/kustomization.yaml",
     ]
-    (applied_,) = yaml.safe_load_all(log.with_name("log.applied").read_text())
-    assert name(applied_) == "grade"
-    assert applied_["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f"waste-coach-grade@{digest}")
-    assert applied_["spec"]["traffic"] == [
-        {"latestRevision": True, "percent": 10}, {"revisionName": "grade-00001", "percent": 90},
-    ]  # fmt: skip
+    assert traffic() == [{"latestRevision": True, "percent": 10}, {"revisionName": "grade-00001", "percent": 90}]
     said = log.read_text()
+    refreshed, *waits, ready = [line for line in said.splitlines() if re.match("kubectl (annotate|wait)", line)]
+    assert refreshed.endswith("function-grade argocd.argoproj.io/refresh=normal")
+    assert [re.findall("--for=jsonpath=(.*) --timeout", line)[0] for line in waits] == [
+        f"{{.spec.template.spec.containers[0].image}}=ghcr.io/sesacthon/waste-coach-grade@{digest}",
+        "{.spec.traffic[0].latestRevision}=true",
+        "{.spec.traffic[0].percent}=10",
+    ]
+    assert "condition=Ready" in ready
     assert f"--tag ghcr.io/sesacthon/waste-coach-grade:{tag('grade', workshop)} ." in said
     assert "kubectl wait --namespace growbin ksvc/grade --for=condition=Ready" in said
 
     rollback("grade", "prod", Shell(out=lambda line: None, root=workshop), root=workshop)
-    (applied_,) = yaml.safe_load_all(log.with_name("log.applied").read_text())
-    assert applied_["spec"]["traffic"] == [{"revisionName": "grade-00001", "percent": 100}]
+    assert traffic() == [{"revisionName": "grade-00001", "percent": 100}]
+    assert "{.spec.traffic[0].revisionName}=grade-00001 " in log.read_text()
 
     deploy("grade", "prod", Shell(out=lambda line: None, root=workshop), root=workshop)
-    (applied_,) = yaml.safe_load_all(log.with_name("log.applied").read_text())
-    assert "traffic" not in applied_["spec"]
+    assert traffic() is None
+    assert "{.spec.traffic[0].percent}=100 " in log.read_text().rpartition("docker push")[2]
+    assert "apply" not in log.read_text(), "what kubectl applies is kubectl's, too, and Argo CD could not take it away"
+
+
+def test_a_deploy_to_dev_applies_one_function(workshop: Path) -> None:
+    deploy("grade", "dev", Shell(out=lambda line: None, root=workshop), root=workshop)
+    (applied_,) = yaml.safe_load_all((workshop.parent / "log.applied").read_text())
+    assert name(applied_) == "grade"
+    assert applied_["spec"]["template"]["spec"]["containers"][0]["image"].endswith("@sha256:" + "d" * 64)
 
 
 def test_nothing_is_applied_where_nothing_was_built(workshop: Path) -> None:
@@ -361,7 +382,7 @@ def test_a_rollback_pins_the_traffic_and_writes_it_down_in_prod() -> None:
     said: list[str] = []
     rollback("grade", "prod", Shell(dry=True, out=said.append))
     assert any("git commit" in line and "kustomization.yaml" in line for line in said)
-    assert any("kubectl apply" in line for line in said)
+    assert not any("kubectl apply" in line for line in said)
     assert not any("docker" in line for line in said)
 
 

@@ -47,7 +47,7 @@ from functions.shared.tokens import Signer
 from functions.waste.routes import create
 from functions.waste.settings import Settings
 from knative.argocd import digests
-from knative.check.deploy import DeployError
+from knative.check.deploy import DeployError, written
 from knative.local.parts import Addresses
 from tests.collector import Collector, attributes, collecting
 from tests.conftest import migrated
@@ -65,6 +65,7 @@ FOREIGN = {
     "container_memory_working_set_bytes",
     "kube_cronjob_status_last_successful_time",
     "kube_pod_container_status_restarts_total",
+    "kube_statefulset_replicas",
     "kubelet_volume_stats_available_bytes",
     "kubelet_volume_stats_capacity_bytes",
     "rabbitmq_detailed_queue_consumers",
@@ -609,6 +610,22 @@ def test_an_application_of_a_function_holds_that_one_alone(
     assert hooked == {f"migrate-{function}"}
 
 
+def test_what_argo_cd_compares_by_a_dry_run_can_be_applied_to_what_is_there() -> None:
+    """A Job cannot be changed: its dry run is refused, nothing is synced. What has defaults inside lists needs one."""
+    (generated,) = argocd("functions.yaml")
+    template = generated["spec"]["template"]
+    wish = template["metadata"]["annotations"]["argocd.argoproj.io/compare-options"]
+    chosen = re.fullmatch(
+        r'ServerSideDiff=\{\{ if eq \.function "(\w+)" \}\}false\{\{ else \}\}true,.*\{\{ end \}\}', wish
+    )
+    index = yaml.safe_load((ROOT / "knative/jobs/index.yaml").read_text(encoding="utf-8"))
+    assert chosen, wish
+    assert chosen[1] == index["metadata"]["labels"]["app.kubernetes.io/name"], "the one with a Job that is no hook"
+    compared = {one["metadata"]["name"]: one["metadata"].get("annotations", {}) for one in argocd("apps.yaml")}
+    for name in ("platform", "monitoring"):
+        assert "ServerSideDiff=true" in compared[name]["argocd.argoproj.io/compare-options"]
+
+
 def test_a_digest_is_written_where_argo_cd_reads_it(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "knative/overlays", tmp_path / "knative/overlays")
     file = tmp_path / "knative/overlays/prod/functions/kustomization.yaml"
@@ -625,6 +642,12 @@ def test_a_digest_is_written_where_argo_cd_reads_it(tmp_path: Path) -> None:
         if not image["name"].endswith(("-web", "-grade"))
     }
     assert digests.write("prod", {"web": one}, tmp_path) == [], "the same again changes nothing"
+    back = written(file.read_text(encoding="utf-8"), "web", [{"revisionName": "web-00001", "percent": 100}], "")
+    file.write_text(back, encoding="utf-8")
+    assert digests.write("prod", {"web": one, "grade": one}, tmp_path) == [file]
+    assert "web-00001" in file.read_text(encoding="utf-8"), "the image is the same: a way back stays"
+    digests.write("prod", {"web": two, "grade": two}, tmp_path)
+    assert "web-00001" not in file.read_text(encoding="utf-8")
     for bad in ({"web": "latest"}, {"nobody": one}):
         text = file.read_text(encoding="utf-8")
         with pytest.raises(DeployError):
@@ -649,6 +672,65 @@ def test_workflows_pin_their_actions_and_run_what_there_is() -> None:
                     assert target in targets
                 for module in re.findall(r"python -m ([\w.]+)", run):
                     assert importlib.util.find_spec(module), module
+
+
+def workflow(name: str) -> dict[Any, Any]:
+    read: dict[Any, Any] = yaml.safe_load((ROOT / ".github/workflows" / name).read_text(encoding="utf-8"))
+    return read
+
+
+def test_images_are_built_of_what_ci_found_good_whatever_file_changed() -> None:
+    build, ci = workflow("build.yaml"), workflow("ci.yaml")
+    assert build[True] == {"workflow_run": {"workflows": [ci["name"]], "types": ["completed"], "branches": ["main"]}}
+    assert ci[True]["push"] == {"branches": ["main"]}, "no list of paths, which would forget one"
+    for needed in ("conclusion == 'success'", "event == 'push'"):
+        assert needed in build["jobs"]["changed"]["if"], "not what failed, and not a fork's"
+    for job in ("changed", "image"):
+        assert build["jobs"][job]["steps"][0]["with"]["ref"] == "${{ env.SHA }}", "what ci tested, not what came later"
+    assert "changed" in build["jobs"]["write-down"]["needs"]
+    assert "skipped" not in build["jobs"]["write-down"]["if"], "also when nothing was to be built"
+
+
+def test_ci_brings_the_provider_that_terraform_is_held_against() -> None:
+    steps = workflow("ci.yaml")["jobs"]["cluster"]["steps"]
+    told = [(step["run"], step["env"]["TERRAFORM_PLUGINS"]) for step in steps if "env" in step]
+    (mirror, filled), (check, read) = told
+    assert "providers mirror" in mirror
+    assert check == "make check-cluster"
+    assert filled == read
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ncheck-cluster:")[2].partition("\n\n")[0]
+    assert "-m terraform.provider" in recipe
+
+
+#: A registry that holds one image whole, one that was never signed, and nothing else.
+REGISTRY = f"""#!/bin/sh
+case "$*" in
+  *"--format"*:tag-whole|*"--format"*:tag-unsigned) echo '{{"digest": "sha256:{"a" * 64}"}}' ;;
+  *"--raw"*-whole:sha256-{"a" * 64}.att) echo '{{}}' ;;
+  *) exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="the step is made of bash and jq")
+def test_an_image_that_is_there_is_written_down_and_the_rest_is_built(tmp_path: Path) -> None:
+    (look,) = [step for step in workflow("build.yaml")["jobs"]["changed"]["steps"] if step.get("id") == "look"]
+    tools = {"tools/docker": REGISTRY, ".venv/bin/python": '#!/bin/sh\necho "tag-$4"\n'}
+    for file, script in tools.items():
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_text(script)
+        (tmp_path / file).chmod(0o755)
+    for function in ("whole", "unsigned", "new"):
+        (tmp_path / "functions" / function).mkdir(parents=True)
+        (tmp_path / "functions" / function / "requirements.txt").touch()
+    environment = {"PATH": f"{tmp_path}/tools:{os.environ['PATH']}", "REGISTRY": "ghcr.io/x", "GITHUB_OUTPUT": "output"}
+    subprocess.run(["bash", "-e", "-c", look["run"]], cwd=tmp_path, env=environment, check=True)
+    assert {file.name: file.read_text() for file in (tmp_path / "digests").iterdir()} == {
+        "whole": f"sha256:{'a' * 64}\n"
+    }
+    said = dict(line.split("=", 1) for line in (tmp_path / "output").read_text().splitlines())
+    assert [one["function"] for one in json.loads(said["matrix"])["include"]] == ["new", "unsigned"]
+    assert said["any"] == "true"
 
 
 def test_the_guide_and_the_runbooks_name_what_there_is() -> None:

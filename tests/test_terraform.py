@@ -6,6 +6,7 @@ the provider, and a minute.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -297,3 +298,17 @@ def test_the_provider_is_found_where_its_folder_is_named(tmp_path: Path, monkeyp
     assert provider.plugins() is None
     (tmp_path / schema.PROVIDER).mkdir(parents=True)
     assert provider.plugins() == tmp_path
+
+
+def test_what_was_asked_for_is_not_skipped_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(provider, "PLACES", (str(tmp_path),))
+    for path in (os.environ["PATH"], ""):
+        monkeypatch.setenv("PATH", path)
+        monkeypatch.delenv("TERRAFORM_PLUGINS", raising=False)
+        assert provider.main([]) == 0
+        assert "validate, test, schema: skipped" in capsys.readouterr().out
+        monkeypatch.setenv("TERRAFORM_PLUGINS", str(tmp_path))
+        assert provider.main([]) == 1
+        assert "validate, test, schema: skipped" in capsys.readouterr().out

@@ -1,7 +1,8 @@
 """`python -m knative.argocd.digests prod FOLDER`: digests of images, a file for each function, into an overlay.
 
-CI calls it after a build. A canary or a way back that stands in the overlay is lifted, as by `make deploy`: the traffic
-goes to the latest revision, which is the one with this image.
+CI calls it after a build, with every function. Where the image is another one, a canary or a way back that stands in
+the overlay is lifted, as by `make deploy`: the traffic goes to the latest revision, which is the one with this image.
+Where it is the same, it stays: somebody else's change does not undo a rollback.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import re
 import sys
 from pathlib import Path
 
-from knative.check.deploy import DeployError, kustomization, written
+import yaml
+
+from knative.check.deploy import REGISTRY, DeployError, kustomization, written
 from knative.check.documents import ENVIRONMENTS, ROOT
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -27,7 +30,8 @@ def write(environment: str, digests: dict[str, str], root: Path = ROOT) -> list[
     before = {file: file.read_text(encoding="utf-8") for file in places.values()}
     after = dict(before)
     for function, file in places.items():
-        after[file] = written(after[file], function, None, digests[function])
+        if {"name": REGISTRY + function, "digest": digests[function]} not in yaml.safe_load(after[file])["images"]:
+            after[file] = written(after[file], function, None, digests[function])
     changed = [file for file in after if after[file] != before[file]]
     for file in changed:
         file.write_text(after[file], encoding="utf-8")

@@ -1,7 +1,8 @@
-"""`python -m knative.check [check|render|tag|deploy|rollback]`: the cluster's checks and the ways onto it.
+"""`python -m knative.check [check|render|sizes|tag|deploy|rollback]`: the cluster's checks and the ways onto it.
 
 check                        every check of both environments; exit code 1 where there is a problem
 render prod                  everything that is applied, as YAML
+sizes                        how large each function's image is, in MB
 tag grade                    the name of an image by what is in it
 deploy grade dev [--canary 10] [--dry]
 rollback grade prod [--dry]
@@ -13,7 +14,7 @@ import argparse
 import sys
 import time
 
-from knative.check import capacity, cost
+from knative.check import capacity, cost, images
 from knative.check.deploy import DeployError, Shell, deploy, rollback, tag
 from knative.check.documents import ENVIRONMENTS
 from knative.check.problems import applied, problems
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     ways = parser.add_subparsers(dest="way")
     ways.add_parser("check")
     ways.add_parser("render").add_argument("environment", choices=ENVIRONMENTS)
+    ways.add_parser("sizes")
     ways.add_parser("tag").add_argument("function")
     for way in ("deploy", "rollback"):
         each = ways.add_parser(way)
@@ -38,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         match wish.way:
             case "render":
                 sys.stdout.write(text(overlay(wish.environment)))
+            case "sizes":
+                print(images.table())
             case "tag":
                 print(tag(wish.function))
             case "deploy":
@@ -46,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
                 rollback(wish.function, wish.environment, Shell(dry=wish.dry))
             case _:
                 return _check()
-    except (DeployError, RenderError) as error:
+    except (DeployError, RenderError, images.ImageError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

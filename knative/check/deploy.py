@@ -1,8 +1,10 @@
 """One function, rolled out alone: built, named by what is in it, applied, and written down so that Argo CD agrees.
 
-dev: build, push, apply this one Service by kubectl. prod: the digest is written into the overlay and committed first,
-so that self-healing finds what it wants to find. `canary` gives the new revision a share of the traffic; `rollback` is
-all the traffic back on the revision before, at once, whatever the image in the overlay. The next deploy lifts both.
+dev: build, push, apply this one Service by kubectl. prod: the digest is written into the overlay and pushed, and Argo
+CD applies it, after its Job `migrate`; kubectl only waits. A field that kubectl applied, too, would be its own as well,
+and Argo CD could not take a canary away again (argo-cd#22797). `canary` gives the new revision a share of the traffic;
+`rollback` is all the traffic back on the revision before, whatever the image in the overlay. The next deploy of another
+image lifts both.
 """
 
 from __future__ import annotations
@@ -93,7 +95,7 @@ class Shell:
 
 
 def deploy(function: str, environment: str, shell: Shell, canary: int = 0, root: Path = ROOT) -> None:
-    """Build, push, (prod: write down and commit), apply, wait. `canary`: this percentage only, the rest stays."""
+    """Build, push, apply (prod: commit, Argo CD applies), wait. `canary`: this percentage only, the rest stays."""
     _known(function, environment, root)
     if not 0 <= canary < 100:
         raise DeployError("CANARY is a percentage below 100")
@@ -183,22 +185,38 @@ def _roll_out(
     after = written(before, function, traffic, digest)
     file.write_text(after, encoding="utf-8")
     try:
-        wanted = text([each for each in services(overlay(environment, root)) if name(each) == function])
+        (wanted,) = (each for each in services(overlay(environment, root)) if name(each) == function)
     finally:
         if shell.dry:
             file.write_text(before, encoding="utf-8")
-    if environment == "prod" and after != before:
-        where = file.relative_to(root).as_posix()
-        shell.out(f"  {where}: {digest or 'traffic only'}")
-        what = f"Deploy {function} to prod" if digest else f"Roll {function} back in prod"
-        shell.run("git", "commit", "--quiet", "--message", what, "--", where)
+    where = file.relative_to(root).as_posix()
+    if environment == "prod":
+        if after != before:
+            shell.out(f"  {where}: {digest or 'traffic only'}")
+            what = f"Deploy {function} to prod" if digest else f"Roll {function} back in prod"
+            shell.run("git", "commit", "--quiet", "--message", what, "--", where)
         shell.run("git", "push", "--quiet")
-    elif after != before:
-        shell.out(
-            f"  commit {file.relative_to(root).as_posix()} where Argo CD runs {environment}, or it will undo this"
-        )
-    shell.run("kubectl", "apply", "--server-side", "--force-conflicts", "--filename", "-", given=wanted)
+        _argo_applies(wanted, shell)
+    else:
+        if after != before:
+            shell.out(f"  commit {where} where Argo CD runs {environment}, or it will undo this")
+        shell.run("kubectl", "apply", "--server-side", "--force-conflicts", "--filename", "-", given=text([wanted]))
     shell.run("kubectl", "wait", "--namespace", SPACE, f"ksvc/{function}", "--for=condition=Ready", "--timeout=300s")
+
+
+def _argo_applies(wanted: Document, shell: Shell) -> None:
+    """Argo CD is told to look now, not at its next poll, and waited for until the Service is the `wanted` one; a commit
+    of somebody else's in between does not matter."""
+    function, spec = name(wanted), wanted["spec"]
+    # What the webhook makes of no traffic at all.
+    first = spec.get("traffic", [{"latestRevision": True, "percent": 100}])[0]
+    fields = {"spec.template.spec.containers[0].image": spec["template"]["spec"]["containers"][0]["image"]}
+    fields |= {f"spec.traffic[0].{field}": json.dumps(value).strip('"') for field, value in first.items()}
+    application = ("applications.argoproj.io", f"function-{function}", "argocd.argoproj.io/refresh=normal")
+    shell.run("kubectl", "annotate", "--overwrite", "--namespace", "argocd", *application)
+    for field, value in fields.items():
+        until = f"--for=jsonpath={{.{field}}}={value}"
+        shell.run("kubectl", "wait", "--namespace", SPACE, f"ksvc/{function}", until, "--timeout=900s")
 
 
 def kustomization(function: str, environment: str, root: Path = ROOT) -> Path:

@@ -14,6 +14,7 @@ from knative.check import (
     flows,
     gitops,
     graph,
+    images,
     network,
     schemas,
     security,
@@ -26,8 +27,11 @@ from knative.check.documents import ENVIRONMENTS, ROOT, Document, kind, name, na
 from knative.check.render import RenderError, overlay, render
 from knative.edge import envoy
 
-#: What is applied beside an overlay: Argo CD's own objects, and what watches over the rest.
-BESIDE = {"dev": ("knative/argocd/dev", "knative/monitoring"), "prod": ("knative/argocd", "knative/monitoring")}
+#: What is there beside an overlay: Argo CD's own objects, what watches over the rest, and the flags that Ansible sets.
+BESIDE = {
+    "dev": ("knative/argocd/dev", "knative/monitoring", "knative/serving"),
+    "prod": ("knative/argocd", "knative/monitoring", "knative/serving"),
+}
 #: one-node is any cluster, with a storage class of its own; its Secrets are made by hand (knative/secrets).
 OF_TIERS = (capacity.everything_fits, storage.every_volume_has_a_class)
 
@@ -78,6 +82,8 @@ def of_files(root: Path = ROOT) -> Iterator[str]:
     for check in (
         *versions.FILES,
         storage.every_file_is_applied,
+        serving.ansible_sets_the_flags,
+        images.the_dockerfile_is_clean,
         security.every_image_in_a_file_is_pinned,
         security.the_world_reaches_the_load_balancer_alone,
         security.nobody_in_aws_may_do_everything,

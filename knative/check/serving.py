@@ -1,15 +1,30 @@
 """What Knative's webhook refuses, what it takes in silence, and what keeps a function's own promises.
 
-The flags of `config-features` are those that are applied beside the functions (knative/serving): a field is allowed
-when its flag is enabled there, so that taking the flag away is noticed here and not by a rollout that hangs.
+The flags of `config-features` are those of knative/serving, which Ansible sets: a field is allowed when its flag is
+enabled there, so that taking the flag away is noticed here and not by a rollout that hangs.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from knative.check.documents import Document, Pods, kind, labels, name, notes, of_kind, pods, services, title
+from knative.check.documents import (
+    ROOT,
+    Document,
+    Pods,
+    kind,
+    labels,
+    load,
+    load_all,
+    name,
+    notes,
+    of_kind,
+    pods,
+    services,
+    title,
+)
 from knative.local.manifests import AUTOSCALING, Autoscaling
 
 VISIBILITY = "networking.knative.dev/visibility"
@@ -38,6 +53,17 @@ def features(documents: Iterable[Document]) -> set[str]:
     """The flags that are applied with these functions; a Knative that is told nothing has none."""
     told = [each for each in of_kind(documents, "v1", "ConfigMap") if name(each) == "config-features"]
     return {flag for each in told for flag, value in each["data"].items() if str(value).lower() == "enabled"}
+
+
+def ansible_sets_the_flags(root: Path = ROOT) -> Iterator[str]:
+    """Ansible alone owns `config-features`: it enables every flag of knative/serving, and no overlay applies them."""
+    needed = features(load_all(root / "knative/serving/features.yaml"))
+    given = load(root / "ansible/roles/knative/defaults/main.yml")["knative_features"]
+    for flag in sorted(needed - {flag for flag, value in given.items() if value == "enabled"}):
+        yield f"ansible/roles/knative: {flag} is not enabled, and functions need it (knative/serving)"
+    for file in sorted((root / "knative/overlays").rglob("kustomization.yaml")):
+        if any(Path(each).name == "serving" for each in load(file).get("resources", [])):
+            yield f"{file.relative_to(root)}: applies knative/serving, which Ansible owns"
 
 
 def the_webhook_takes_every_service(documents: list[Document]) -> Iterator[str]:
