@@ -288,7 +288,10 @@ def test_the_gateway_has_limits_and_guards_what_it_says_itself(tmp_path: Path) -
     with serving(tmp_path, [service("echo")]) as running:
         refused = [
             (414, requests.get(running.gateway + "/" + "x" * 4000, timeout=60)),
+            (414, requests.get(running.gateway + "/" + "x" * 9000, timeout=60)),
             (431, requests.get(running.gateway, headers={f"X-Much-{n}": "x" * 6000 for n in range(3)}, timeout=60)),
+            (431, requests.get(running.gateway, headers={"X-Long": "x" * 8300}, timeout=60)),
+            (431, requests.get(running.gateway, headers={f"X-Many-{n}": "x" for n in range(120)}, timeout=60)),
         ]
         for status, answer in refused:
             assert answer.status_code == status

@@ -32,8 +32,15 @@ from knative.local.serving import CannotStart, Config, Revision, Spec, free_port
 
 #: Longest request body, bytes. Photos go straight to the object store, never through here.
 LARGEST_BODY = 1 << 20
+
+#: What is longer than this is not even read; shorter than this and too long all the same is told so (414, 431).
+LARGEST_HEAD = 1 << 16
+
 #: Longest path with its query, bytes: a function's server (gunicorn) takes 4094 for the whole request line.
 LONGEST_PATH = 4000
+
+#: A function's server reads no longer header (8,190 bytes with its line) and no more of them (100, ours among them).
+LONGEST_HEADER, MOST_HEADERS = 8000, 90
 
 FAILURES = (CannotStart, aiohttp.ClientError, TimeoutError)
 BEGUN = web.RequestKey("begun", web.StreamResponse)
@@ -121,7 +128,8 @@ class Doors:
             return _problem(request, 404, "not_found")
         if len(request.raw_path) > LONGEST_PATH:
             return _problem(request, 414, "bad_request")
-        if sum(len(k) + len(v) for k, v in request.headers.items()) > MAX_HEADERS:
+        sizes = [len(k) + len(v) for k, v in request.headers.items()]
+        if sum(sizes) > MAX_HEADERS or max(sizes) > LONGEST_HEADER or len(sizes) > MOST_HEADERS:
             return _problem(request, 431, "headers_too_large")
         headers: CIMultiDict[str] = CIMultiDict(
             (k, v)
@@ -281,7 +289,10 @@ async def serve(config: Config) -> None:
         doors = Doors(config, config.specs(), Routes.load(config.root / manifests.BASE / "routes.yaml"), http)
         runners = []
         for app, port in ((doors.inside(), config.activator_port), (doors.outside(), config.gateway_port)):
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, auto_decompress=False)
+            runner = web.AppRunner(
+                app, access_log=None, shutdown_timeout=1.0, auto_decompress=False,
+                max_line_size=LARGEST_HEAD, max_field_size=LARGEST_HEAD,
+            )  # fmt: skip
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
             runners.append(runner)

@@ -1,7 +1,7 @@
 // Asked once, kept with the user: may photos be sent to the model provider?
 
 import { call, known } from "./api.js";
-import { fill, h } from "./dom.js";
+import { fill, h, problemView } from "./dom.js";
 import { t } from "./texts.js";
 
 /** True once the visitor agrees (now or before); false where they decline. */
@@ -43,5 +43,5 @@ export async function showConsent() {
     fill(line, t("page.consent.withdrawn"));
   };
   return fill(line, t("page.consent.given"), " ",
-    h("button", { type: "button", className: "link", onclick: () => withdraw().catch(() => showConsent()) }, t("page.consent.take_back")));
+    h("button", { type: "button", className: "link", onclick: () => withdraw().catch((error) => fill(line, problemView(error))) }, t("page.consent.take_back")));
 }
