@@ -400,14 +400,19 @@ def test_the_signature_is_the_one_boto3_makes(citizen: Citizen) -> None:
     assert form["x-amz-signature"] == hmac.new(key, form["policy"].encode(), hashlib.sha256).hexdigest()
 
 
-def test_the_object_store_takes_that_photo_and_no_other(s3: Addresses) -> None:
-    presigner = Presigner(
+@pytest.fixture
+def presigner(s3: Addresses) -> Presigner:
+    """What `presign` signs with, for the store of this run."""
+    return Presigner(
         endpoint=s3.s3_endpoint,
         bucket=s3.bucket,
         region=s3.s3_region,
         access_key=s3.s3_access_key,
         secret_key=s3.s3_secret_key,
     )
+
+
+def test_the_object_store_takes_that_photo_and_no_other(presigner: Presigner) -> None:
     key = naming.upload_key(uuid.uuid4(), "image/png")
     form = presigner.form(key, "image/png")
 
@@ -429,15 +434,8 @@ def test_the_object_store_takes_that_photo_and_no_other(s3: Addresses) -> None:
 
 
 def test_the_object_store_takes_nothing_after_the_address_has_expired(
-    s3: Addresses, monkeypatch: pytest.MonkeyPatch
+    presigner: Presigner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    presigner = Presigner(
-        endpoint=s3.s3_endpoint,
-        bucket=s3.bucket,
-        region=s3.s3_region,
-        access_key=s3.s3_access_key,
-        secret_key=s3.s3_secret_key,
-    )
     monkeypatch.setattr("functions.presign.signing.LIFETIME", timedelta(seconds=-5))
     form = presigner.form(naming.upload_key(uuid.uuid4(), "image/png"), "image/png")
     late = requests.post(form.url, data=form.fields, files={"file": b"x" * 1000}, timeout=20)

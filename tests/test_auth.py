@@ -29,17 +29,10 @@ from functions.auth.settings import Settings
 from functions.shared import messages
 from functions.shared.http import Problem
 from functions.shared.memory import Away, Memory
-from functions.shared.tokens import Signer, new_pair
+from functions.shared.tokens import Signer
 
 PASSWORD = "버리기 전에 씻어요"
 GRACE = 2.0  # of 50 threads the last may be a second late
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    new_pair(folder / "private.pem", folder / "public")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ from functions.shared.events import (
 from functions.shared.lifecycle import Superseded
 from functions.shared.objects import Objects
 from functions.shared.proofs import MOST, MOST_ADDRESSES
-from functions.shared.tokens import Signer, new_pair
+from functions.shared.tokens import Signer
 from functions.waste.questions import MOST_NUMBERS
 from tests.proving import photographed, picture
 from tests.standin import Standin
@@ -59,13 +59,6 @@ STEPS = [
 def ingress() -> Iterator[Ingress]:
     with collecting_ingress() as door:
         yield door
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("keys")
-    new_pair(folder / "private.pem", folder / "public")
-    return folder
 
 
 @pytest.fixture

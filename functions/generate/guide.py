@@ -191,7 +191,8 @@ def _refused(part: Cited, brief: Brief) -> bool:
 
 def _set_aside(part: Cited, brief: Brief) -> bool:
     """Whether it makes a step of what was set aside as a way out for some things (rules.py)."""
-    return isinstance(part, Step) and all(set_aside(rule) for rule in brief.rules if rule["id"] in part.rule_ids)
+    cited = [rule for rule in brief.rules if rule["id"] in part.rule_ids]
+    return isinstance(part, Step) and all(set_aside(rule["id"], rule["phase"]) for rule in cited)
 
 
 def _ruled(part: Cited, brief: Brief, of_phase: list[dict[str, Any]]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Passage:
     @property
     def set_aside(self) -> bool:
         """Whether it is a rule on handing over that `aside` made a caution."""
-        return set_aside({"id": self.id, "phase": self.phase})
+        return set_aside(self.id, self.phase)
 
     @classmethod
     def of(cls, row: Mapping[str, Any], *, decided: bool = False) -> Passage:
@@ -111,9 +111,9 @@ def aside(passages: Iterable[Passage], decided: str | None, unproven: Collection
     return sorted(found, key=lambda one: PHASES.index(one.phase))
 
 
-def set_aside(passage: Mapping[str, Any]) -> bool:
-    """Whether a passage (as JSON) is a rule on handing over that `aside` made a caution."""
-    return passage["phase"] == "dont" and ".dispose." in passage["id"]
+def set_aside(rule_id: str, phase: str) -> bool:
+    """Whether a rule that is told in this phase is one on handing over that `aside` made a caution."""
+    return phase == "dont" and ".dispose." in rule_id
 
 
 def ordered(rows: Iterable[Mapping[str, Any]], own: Collection[str], limit: int = MOST) -> list[Mapping[str, Any]]:
