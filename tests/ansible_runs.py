@@ -28,7 +28,7 @@ HOSTS = ("growbin-master", "growbin-storage")
 #: What Ubuntu has before any role runs.
 FOLDERS = (
     "etc/modules-load.d", "etc/sysctl.d", "etc/security/limits.d", "etc/tmpfiles.d", "etc/systemd/system",
-    "usr/local/sbin", "var/lib",
+    "etc/chrony/sources.d", "usr/local/sbin", "var/lib",
 )  # fmt: skip
 
 

@@ -44,6 +44,14 @@ def thing(kind: str, name: str, namespace: str = "", **more: Any) -> dict[str, A
 #: Argo CD's parts that nobody uses here and knative/nodes.yaml has no room for.
 UNUSED = ("argocd-dex-server", "argocd-notifications-controller")
 
+#: Made with no replica; eventing-controller writes into it as soon as there is a clock.
+CLOCK = thing("Deployment", "pingsource-mt-adapter", "knative-eventing")
+CLOCK["metadata"]["labels"] = {"app.kubernetes.io/version": "1.16.7"}
+CLOCK["spec"]["replicas"] = 0
+
+#: By kind, whom the API server asks about Serving's objects.
+ASKED = {"Mutating": "webhook.serving.knative.dev", "Validating": "validation.webhook.serving.knative.dev"}
+
 #: As much of the real releases as our patches aim at and our roles wait for.
 RELEASES = {
     "calico-vxlan.yaml": [thing("DaemonSet", "calico-node", "kube-system")],
@@ -51,6 +59,18 @@ RELEASES = {
         thing("ConfigMap", "config-features", "knative-serving"),
         thing("ConfigMap", "config-network", "knative-serving"),
         *[thing("Deployment", n, "knative-serving") for n in ("activator", "autoscaler", "controller", "webhook")],
+        thing("PodDisruptionBudget", "activator-pdb", "knative-serving", spec={"minAvailable": "80%"}),
+        *[
+            thing(f"{kind}WebhookConfiguration", name, webhooks=[{"name": name, "rules": [{"operations": ["CREATE"]}]}])
+            for kind, name in ASKED.items()
+        ],
+    ],
+    "eventing-core.yaml": [
+        *[thing("Deployment", n, "knative-eventing") for n in ("eventing-controller", "eventing-webhook", "job-sink")],
+        CLOCK,
+        thing("PodDisruptionBudget", "eventing-webhook", "knative-eventing", spec={"minAvailable": "80%"}),
+        thing("ClusterRole", "addressable-resolver", aggregationRule={"clusterRoleSelectors": []}, rules=[]),
+        thing("ClusterRole", "service-addressable-resolver", rules=[{"verbs": ["get"]}]),
     ],
     "install.yaml": [
         thing("ConfigMap", "argocd-cmd-params-cm"),
@@ -58,6 +78,14 @@ RELEASES = {
         thing("StatefulSet", "argocd-application-controller"),
     ],
 }
+
+
+def overlay(folder: Path, digest: str) -> str:
+    """What Argo CD would be led to."""
+    for part in ("platform", "functions"):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "kustomization.yaml").write_text(f"images: [{{name: x, digest: '{digest}'}}]")
+    return str(folder)
 
 
 class Site:
@@ -72,10 +100,11 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     machines = Machines(tmp_path_factory.mktemp("machines"))
     with releases(RELEASES) as address:
-        serving = [known for known in defaults("knative")["knative_releases"] if known["name"] == "knative-serving"]
+        known = [one for one in defaults("knative")["knative_releases"] if one["files"][0].endswith("-core.yaml")]
         told: dict[str, Any] = {
             "knative_github": address,
-            "knative_releases": serving,
+            "knative_releases": known,
+            "argocd_overlay": overlay(machines.folder / "filled-in", "sha256:1f3a"),
             "calico_manifest": f"{address}/calico-vxlan.yaml",
             "argocd_manifest": f"{address}/install.yaml",
         }
@@ -121,6 +150,7 @@ def test_kubeadm_is_told_what_the_nodes_are(site: Site) -> None:
     assert cluster["scheduler"]["extraArgs"]["bind-address"] == "127.0.0.1"
     assert cluster["etcd"]["local"]["extraArgs"]["listen-metrics-urls"] == "http://127.0.0.1:2381"
     assert proxy["metricsBindAddress"] == "127.0.0.1:10249"
+    assert kubelet["shutdownGracePeriod"] == "30s", "more than Ubuntu's logind allows, and the kubelet gives it up"
 
 
 def test_nodes_join_with_their_identity_and_a_short_lived_token(site: Site) -> None:
@@ -157,13 +187,14 @@ def test_kernel_settings_modules_and_limits_are_whole(site: Site) -> None:
     assert site.machines.file(STORAGE, "etc/modules-load.d/kubernetes.conf").splitlines()[1:] == [
         "overlay", "br_netfilter", "vxlan",
     ]  # fmt: skip
+    assert "server 169.254.169.123 " in site.machines.file(STORAGE, "etc/chrony/sources.d/amazon.sources")
     assert "* hard nofile 1048576" in site.machines.file(STORAGE, "etc/security/limits.d/90-kubernetes.conf")
     assert oct((site.machines.root(STORAGE) / "var/lib/growbin/postgres").stat().st_mode & 0o777) == "0o700"
 
 
 def test_releases_are_placed_patched_and_no_larger_than_planned(site: Site) -> None:
     releases = site.machines.root(MASTER) / "etc/growbin/releases"
-    assert set(site.machines.cluster["applied"]) == {"calico", "knative-serving", "argocd"}
+    assert site.machines.cluster["applied"] == ["calico", "knative-serving", "knative-eventing", "argocd"]
     calico, serving, argocd = (
         yaml.safe_load((releases / name / "kustomization.yaml").read_text())
         for name in ("calico", "knative-serving", "argocd")
@@ -171,14 +202,67 @@ def test_releases_are_placed_patched_and_no_larger_than_planned(site: Site) -> N
     environment = yaml.safe_load(calico["patches"][0]["patch"])["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "CALICO_IPV4POOL_VXLAN", "value": "Always"} in environment
     assert {"name": "CALICO_IPV4POOL_CIDR", "value": "192.168.0.0/16"} in environment
-    placed = yaml.safe_load(serving["patches"][2]["patch"])["spec"]["template"]["spec"]
+    told = serving["patches"]
+    (placed,) = [yaml.safe_load(p["patch"])["spec"]["template"]["spec"] for p in told if "nodeSelector" in p["patch"]]
     assert placed["nodeSelector"] == {"growbin.app/tier": "application"}
     assert argocd["namespace"] == "argocd"
     root = list(yaml.safe_load_all((releases / "argocd/ours.yaml").read_text()))[1]
     assert (root["kind"], root["spec"]["source"]["path"]) == ("Application", "knative/argocd")
-    named = [patch for patch in serving["patches"] if "name" in patch.get("target", {})]
+    named = [patch for patch in told if patch.get("target", {}).get("kind") == "Deployment|DaemonSet"]
     asked = {patch["target"]["name"]: json.loads(patch["patch"])[0]["value"] for patch in named}
     assert asked["activator"] == {"cpu": "100m", "memory": "60Mi"}
+
+
+def test_only_who_acts_by_the_nodes_role_reaches_the_metadata_service(site: Site) -> None:
+    (policy,) = yaml.safe_load_all(site.machines.file(MASTER, "etc/growbin/releases/calico/ours.yaml"))
+    assert (policy["kind"], policy["spec"]["types"]) == ("GlobalNetworkPolicy", ["Egress"])
+    first, last = policy["spec"]["egress"]
+    assert first == {"action": "Deny", "destination": {"nets": ["169.254.169.254/32"]}}
+    assert last == {"action": "Allow"}, "else everything is shut out"
+    chosen, among = (set(re.findall(r'"([\w-]+)"', policy["spec"][name])) for name in ("selector", "namespaceSelector"))
+    charts = set(re.findall(r"chart: (\S+)", (ANSIBLE.parent / "knative/argocd/base/charts.yaml").read_text()))
+    assert chosen == charts - {"kube-prometheus-stack"}
+    base = yaml.safe_load_all((ANSIBLE.parent / "knative/base/policies.yaml").read_text())
+    assert among == {one["metadata"]["namespace"] for one in base if one["metadata"]["name"] == "default-deny"}
+
+
+def test_nothing_is_handed_over_before_it_is_filled_in(tmp_path: Path) -> None:
+    machines, folder = Machines(tmp_path), copy_of_ansible(tmp_path)
+    play = {"name": "Part", "hosts": "control_plane", "vars_files": ["versions.yml"], "roles": ["argocd"]}
+    (folder / "part.yml").write_text(yaml.safe_dump([play]))
+    zeros = overlay(tmp_path / "zeros", "sha256:" + "0" * 64)
+    refused = machines.play("part.yml", "--tags", "cluster", ansible=folder, argocd_overlay=zeros)
+    assert not refused.ok
+    assert "still has zeros" in refused.output
+    installed = machines.play("part.yml", "--tags", "never", ansible=folder, argocd_overlay=zeros, argocd_root=False)
+    assert installed.ok, installed.output
+
+
+def test_the_way_up_takes_one_minor_version_node_by_node(tmp_path: Path, site: Site) -> None:
+    machines, folder = Machines(tmp_path), copy_of_ansible(tmp_path)
+    shutil.copytree(site.machines.root(MASTER), machines.root(MASTER), dirs_exist_ok=True)
+    (machines.root(MASTER) / "usr/local/sbin/growbin-backup").write_text("#!/bin/sh\n")
+    brokers = [f"pod/rabbitmq-server-{n}" for n in range(3)]
+    machines.state.write_text(json.dumps(site.machines.cluster | {"asked": [], "brokers": {STORAGE: brokers}}))
+
+    def play(version: str) -> Run:
+        text = (ANSIBLE / "versions.yml").read_text()
+        (folder / "versions.yml").write_text(text.replace("kubernetes: 1.28.15", f"kubernetes: {version}"))
+        return machines.play("upgrade.yml", "--tags", "cluster", ansible=folder)
+
+    refused = play("1.30.1")
+    assert "one minor version at a time" in refused.output
+    assert {node["status"]["nodeInfo"]["kubeletVersion"] for node in machines.cluster["nodes"].values()} == {"v1.28.15"}
+    done = play("1.29.3")
+    assert done.ok, done.output
+    steps = [re.search(r"(upgrade|label|drain|uncordon)\b.*", one) for one in machines.cluster["asked"]]
+    assert [" ".join(step[0].split()[:2]) for step in steps if step] == [
+        "upgrade apply", f"drain {MASTER}", f"uncordon {MASTER}",
+        "upgrade node", "label --overwrite", f"drain {STORAGE}", f"uncordon {STORAGE}",
+    ]  # fmt: skip
+    assert {node["status"]["nodeInfo"]["kubeletVersion"] for node in machines.cluster["nodes"].values()} == {"v1.29.3"}
+    again = play("1.29.3")
+    assert (again.ok, again.changed) == (True, 1), again.output  # the backup
 
 
 def test_whatever_is_counted_below_what_its_release_asks_for_is_really_made_smaller() -> None:
@@ -197,7 +281,16 @@ def test_kustomize_builds_every_release(site: Site) -> None:
     for release in (site.machines.root(MASTER) / "etc/growbin/releases").iterdir():
         built = subprocess.run(["kubectl", "kustomize", str(release)], check=False, capture_output=True, text=True)
         assert built.returncode == 0, built.stderr
-        for found in yaml.safe_load_all(built.stdout):
+        objects = [found for found in yaml.safe_load_all(built.stdout) if found]
+        assert "PodDisruptionBudget" not in {found["kind"] for found in objects}, "80 % of one is one: no drain ends"
+        if release.name.startswith("knative-eventing"):
+            rules = {found["metadata"]["name"]: "rules" in found for found in objects if found["kind"] == "ClusterRole"}
+            assert rules == {"addressable-resolver": False, "service-addressable-resolver": True}
+            names = {found["metadata"]["name"] for found in objects}
+            assert (CLOCK["metadata"]["name"] in names) == (release.name == "knative-eventing")
+        for found in objects:
+            if found["kind"].endswith("WebhookConfiguration"):
+                assert "rules" not in found["webhooks"][0], "its webhook writes them"
             if release.name == "knative-serving" and found["kind"] == "Deployment":
                 assert found["spec"]["template"]["spec"]["nodeSelector"] == {"growbin.app/tier": "application"}
                 assert found["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,11 @@ def test_ports_that_the_cluster_needs_are_open_between_nodes() -> None:
     assert {("udp", 4789), ("tcp", 10250), ("tcp", 6443)} <= open_
 
 
+def test_nothing_is_put_into_a_subnet_before_it_leads_out() -> None:
+    (output,) = [block for block in TREE.modules["modules/network"].of("output") if block.name == "subnet_ids"]
+    assert ("aws_route", "internet") in reading.references(output.body["depends_on"])
+
+
 def test_the_lifecycle_takes_nothing_from_recover() -> None:
     assert defaults("upload_days") > REPLAYABLE.days
     assert defaults("photo_days") > int(PLATFORM["PHOTO_DAYS"])
@@ -127,6 +133,27 @@ def test_the_inventory_is_the_one_that_ansible_reads() -> None:
     assert example["children"].keys() == tiers
     names = {name for group in example["children"].values() for name in group["hosts"]}
     assert names == {f"growbin-{name}" for name in defaults("nodes")}
+
+
+def test_names_of_ones_own_are_one_command_each(tmp_path: Path) -> None:
+    commands = re.findall(r"^git grep -lE .* \| xargs sed .*$", (REPOSITORY / "docs/deploy.md").read_text(), re.M)
+    told = {"YOUR-ACCOUNT": "someone", "YOUR-PREFIX": "ours", "YOUR.DOMAIN": "example.org"}
+    for name in ("knative", "terraform", "ansible", "functions", ".github", "tests", "docs"):
+        left_out = shutil.ignore_patterns("__pycache__", "weights", ".terraform", "*.auto.tfvars")
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=left_out)
+    script = "\n".join(["set -e", "git init -q", "git add -A", *commands])
+    for name, own in told.items():
+        assert script.count(name) == 1
+        script = script.replace(name, own)
+    subprocess.run(["bash", "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    old = re.compile(r"(ghcr\.io|github\.com)/sesacthon|growbin-(waste|terraform-state)|//(dev\.)?growbin\.app")
+    places = [*(tmp_path / "knative").rglob("*.yaml"), *(tmp_path / "terraform").rglob("*.tf*")]
+    assert [str(path) for path in places if path.is_file() and old.search(path.read_text())] == []
+    tiers = "knative/tiers/functions/kustomization.yaml"
+    assert (tmp_path / tiers).read_text() == (REPOSITORY / tiers).read_text(), "labels keep their prefix"
+    base = yaml.safe_load((tmp_path / "knative/base/config.yaml").read_text())["data"]
+    assert base["S3_BUCKET"] == re.sub("^growbin-", "ours-", PLATFORM["S3_BUCKET"])
+    assert base["CORS_ORIGINS"] == PLATFORM["CORS_ORIGINS"].replace("growbin.app", "example.org")
 
 
 def test_what_a_reference_is() -> None:

@@ -53,6 +53,11 @@ run "least_privilege" {
     condition     = keys(aws_iam_instance_profile.node) == ["control-plane", "storage"]
     error_message = "the nodes of functions have no role"
   }
+
+  assert {
+    condition     = alltrue([for user in aws_iam_user.function : user.force_destroy])
+    error_message = "a user goes although somebody made a key"
+  }
 }
 
 run "no_wildcard_secret" {

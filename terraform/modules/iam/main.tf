@@ -12,12 +12,14 @@ locals {
 }
 
 # Users, not roles: kubeadm has no identity provider that STS could ask, all pods of a node would share the node's role, and
-# the functions sign with a key. The keys are made by hand and never seen here, nor by the state.
+# the functions sign with a key. The keys are made by hand and never seen here, nor by the state: they go with their user, who
+# could not be destroyed otherwise.
 resource "aws_iam_user" "function" {
   for_each = local.functions
 
-  name = "${var.name}-${each.key}"
-  path = "/${var.name}/"
+  name          = "${var.name}-${each.key}"
+  path          = "/${var.name}/"
+  force_destroy = true
 }
 
 resource "aws_iam_user_policy" "function" {
