@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -381,5 +382,21 @@ def test_only_the_feed_is_a_websocket(gateway: int) -> None:
 def test_prometheus_reads_the_numbers_and_nothing_else(gateway: int) -> None:
     status, _, body = _asked(gateway + 2, "/stats/prometheus")
     assert status == 200
-    assert "envoy_http_downstream_rq_xx" in body
+    asked = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "knative/monitoring").glob("*.yaml"))
+    (wanted,) = set(re.findall(r"envoy_\w+(?=\{)", asked)) - {"envoy_server_live"}
+    assert re.search(r"^envoy_server_live\{\} 1$", body, re.MULTILINE)
+    before = _counted(body, wanted)
+    assert _asked(gateway, "/")[0] == 200
+    assert _asked(gateway, "/grafana/")[0] == 503, "nobody is there"
+    assert _asked(gateway, "/healthz")[0] == 200
+    after = _counted(_asked(gateway + 2, "/stats/prometheus")[2], wanted)
+    assert {which: count - before.get(which, 0) for which, count in after.items() if count != before.get(which)} == {
+        ("functions", "2"): 1, ("grafana", "5"): 1, ("admin", "2"): 1,
+    }  # fmt: skip
     assert _asked(gateway + 2, "/quitquitquit")[0] == _asked(gateway + 2, "/config_dump")[0] == 404
+
+
+def _counted(body: str, name: str) -> dict[tuple[str, str], int]:
+    """(cluster, class of the answer) → how many."""
+    line = re.compile(rf'^{name}{{envoy_response_code_class="(\d)",envoy_cluster_name="(\w+)"}} (\d+)$', re.MULTILINE)
+    return {(cluster, first): int(count) for first, cluster, count in line.findall(body)}

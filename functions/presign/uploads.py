@@ -92,5 +92,5 @@ def _announcement(analysis_id: uuid.UUID, step: str, said: P, correlation_id: st
         data=said,
         time=datetime.now(UTC),
         correlation_id=correlation_id,
-        traceparent=http.traceparent(),
+        traceparent=http.traceparent(correlation_id),
     )

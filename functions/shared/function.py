@@ -179,6 +179,9 @@ class _Runner(Generic[D]):
             mine = claims.claim(tx, self.name, event)
         if isinstance(mine, Held):
             return _became("held" if mine.state == "running" else "again", self._held(event, mine))
+        if span := tracing.current():
+            span.joins(mine.correlation_id)
+            event = dataclasses.replace(event, traceparent=span.traceparent)
         with telemetry.context(correlation_id=mine.correlation_id):
             try:
                 return self._work(dataclasses.replace(event, correlation_id=mine.correlation_id), mine)

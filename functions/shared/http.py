@@ -228,9 +228,11 @@ def locale() -> str:
     return messages.choose_locale(request.headers.get("Accept-Language"))
 
 
-def traceparent() -> str | None:
-    """The W3C trace context of the request's span, or that came with it, where it is well-formed."""
+def traceparent(about: str) -> str | None:
+    """The W3C trace context of the request's span, or that came with it, where it is well-formed. `about`: the
+    correlation id of what the request is about, whose trace it is part of."""
     if span := tracing.current():
+        span.joins(about)
         return span.traceparent
     given = request.headers.get("traceparent", "")
     return given if _TRACEPARENT.match(given) else None

@@ -4,8 +4,10 @@ On where METRICS is `on` (read here alone, like LOG_LEVEL); otherwise every call
 does not exist. Nothing is imported: prometheus_client would take 20 to 25 ms of every cold start (measured after Flask
 and urllib3), and what we need of it is below; its parser checks our text in the tests.
 
-A process lives from its first request to a minute after its last, and what it counted before Prometheus saw it for the
-first time is in no `rate()`. What must not be missed is therefore no counter: `recover` reads it from the database.
+A process lives from its first request to a minute after its last, and the first value that Prometheus sees of a series
+is a start to it, no growth: what woke a function would be in no `rate()`. What only grows is therefore shown as 0 once.
+What was counted between the last look and a kill is lost: what must not be missed is no counter, but read by `recover`
+from the database.
 """
 
 from __future__ import annotations
@@ -33,24 +35,30 @@ def on() -> bool:
 
 
 class Metric:
-    """Series of one name, told apart by the values of `labels`. `kind` as in the text format."""
+    """Series of one name, told apart by the values of `labels`. `kind` as in the text format; does it only grow?"""
 
-    kind = "untyped"
+    kind, grows = "untyped", True
 
     def __init__(self, name: str, meaning: str, *labels: str) -> None:
         self.name, self.meaning, self.labels = name, meaning, labels
         self._lock = threading.Lock()
         self._values: dict[tuple[str, ...], list[float]] = {}
+        self._seen: set[tuple[str, ...]] = set()
 
     def forget(self) -> None:
         """As if nothing had been counted."""
         with self._lock:
             self._values.clear()
+            self._seen.clear()
 
     def series(self) -> Iterator[tuple[str, tuple[tuple[str, str], ...], float]]:
-        """(suffix of the name, labels, value) of every line."""
+        """(suffix of the name, labels, value) of every line, for whoever looks: what grows is 0 at the first look."""
         with self._lock:
-            found = [(key, list(values)) for key, values in self._values.items()]
+            found = [
+                (key, [0.0] * len(values) if self.grows and key not in self._seen else list(values))
+                for key, values in self._values.items()
+            ]
+            self._seen.update(self._values)
         for key, values in sorted(found):
             yield from self._lines(tuple(zip(self.labels, key, strict=True)), values)
 
@@ -80,7 +88,7 @@ class Counter(Metric):
 class Gauge(Metric):
     """What is now."""
 
-    kind = "gauge"
+    kind, grows = "gauge", False
 
     def set(self, value: float, **labels: str) -> None:
         if _recording:

@@ -25,6 +25,11 @@ def context(**values: str) -> Iterator[None]:
         _context.reset(token)
 
 
+def amend(**values: str) -> None:
+    """The same for the rest of the `context` in force, which has these keys already."""
+    (_context.get() or {}).update(values)
+
+
 def correlation_id() -> str:
     """The correlation id in force, or ""."""
     return (_context.get() or {}).get("correlation_id", "")

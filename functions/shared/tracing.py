@@ -1,8 +1,9 @@
 """Spans: what a request or an event took, and what it came from, told to an OpenTelemetry collector.
 
 On where OTEL_EXPORTER_OTLP_ENDPOINT names one (`http://collector:4318`; read here alone, like LOG_LEVEL). Off, nothing
-is imported, started or remembered, and the traceparent of a request travels on as it came. On, a request without one
-begins a trace, and every event names the span that made it: one trace from the upload to the guide.
+is imported, started or remembered, and the traceparent of a request travels on as it came. On, every event names the
+span that made it. What no span has caused (a request without a traceparent, an event of the object store) is a root of
+the trace that its analysis has by its correlation id: one trace from the upload to the guide, a root for each request.
 
 OTLP over HTTP, as JSON. The OpenTelemetry SDK and its exporter would take 70 to 115 ms of every cold start (measured
 after Flask and urllib3). What it does and this does not: sampling (the caller's flag is kept, the rest is a
@@ -12,6 +13,7 @@ collector's), compression, retries. Spans are lost rather than waited for.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import json
 import os
 import queue
@@ -36,6 +38,9 @@ PATIENCE = 2.0
 
 _TRACEPARENT = re.compile(r"^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})\Z")
 
+#: What a correlation id is that we make: any id of a trace but the one that means none.
+_TRACE = re.compile(r"^(?!0{32})[0-9a-f]{32}\Z")
+
 log = telemetry.logger("tracing")
 
 _current: ContextVar[Span | None] = ContextVar("span", default=None)
@@ -55,6 +60,12 @@ class Span:
     span_id: str = field(default_factory=lambda: secrets.token_hex(8))
     started: int = field(default_factory=time.time_ns)
     failed: str = ""
+
+    def joins(self, correlation_id: str) -> None:
+        """It turned out to be about this: a root moves into the trace of it, before it has children."""
+        if not self.parent_id:
+            self.trace_id = trace_of(correlation_id)
+            telemetry.amend(trace_id=self.trace_id)
 
     @property
     def traceparent(self) -> str:
@@ -88,13 +99,16 @@ class Tracer:
 
     @contextmanager
     def span(self, name: str, kind: int, parent: str | None, /, **attributes: str | int | float) -> Iterator[Span]:
-        """What runs inside is one span, child of traceparent `parent` or the first of a new trace."""
-        trace_id, parent_id, sampled = _parts(parent) or (secrets.token_hex(16), "", True)
+        """What runs inside is one span, child of traceparent `parent`, or a root of the trace of its correlation id."""
+        about = str(attributes.get("growbin.correlation_id", ""))
+        trace_id, parent_id, sampled = _parts(parent) or (trace_of(about), "", True)
         span = Span(self, name, kind, trace_id, parent_id, sampled, dict(attributes))
         token = _current.set(span)
         try:
             with telemetry.context(trace_id=span.trace_id):
                 yield span
+        except StopIteration:  # how a WebSocket leaves gunicorn
+            raise
         except BaseException as error:
             span.failed = span.failed or type(error).__name__
             raise
@@ -155,6 +169,13 @@ def tracer(function: str) -> Tracer | None:
     """The tracer of `function`, or None where nobody wants to know."""
     endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
     return Tracer(function, endpoint) if endpoint else None
+
+
+def trace_of(correlation_id: str) -> str:
+    """The id of the trace of what has this correlation id; of a new one where it has none."""
+    if _TRACE.match(correlation_id):
+        return correlation_id
+    return hashlib.sha256(correlation_id.encode()).hexdigest()[:32] if correlation_id else secrets.token_hex(16)
 
 
 def current() -> Span | None:

@@ -14,6 +14,10 @@ from cloudevents.http import CloudEvent, from_http
 
 from functions.shared.events import Event, Payload, Undecodable, decode, encode
 
+#: The span that made an event, as a traceparent. Not called so: Knative's broker takes an attribute of that name away
+#: and gives the function a header with a span of its own, which nobody is told of.
+CAUSE = "causedby"
+
 
 def parse(headers: Mapping[str, str], body: bytes) -> Event[Payload]:
     """Binary or structured CloudEvent → Event. Undecodable for anything that is not an event of the catalogue."""
@@ -39,7 +43,7 @@ def parse(headers: Mapping[str, str], body: bytes) -> Event[Payload]:
         data=payload,
         time=_time(attributes.get("time")),
         correlation_id=attributes.get("correlationid") or attributes["id"],
-        traceparent=attributes.get("traceparent") or headers.get("traceparent"),
+        traceparent=attributes.get(CAUSE),
     )
 
 
@@ -56,7 +60,7 @@ def to_http(event: Event[Payload]) -> tuple[dict[str, str], bytes]:
     if event.subject:
         attributes["subject"] = event.subject
     if event.traceparent:
-        attributes["traceparent"] = event.traceparent
+        attributes[CAUSE] = event.traceparent
     headers, body = to_binary(CloudEvent.create(attributes, encode(event.data)))
     return dict(headers), bytes(body)
 

@@ -328,5 +328,5 @@ def deed(row: Mapping[str, Any], step: str, data: Payload) -> Event[Payload]:
         data=data,
         time=datetime.now(UTC),
         correlation_id=row["correlation_id"],
-        traceparent=http.traceparent(),
+        traceparent=http.traceparent(row["correlation_id"]),
     )

@@ -38,7 +38,7 @@ SAMPLE_QUESTION = "이 페트병은 어떻게 버려요? 뚜껑도 떼야 하나
 FUNCTION_PORTS = 100
 
 #: Variables of ours that are taken from the environment where they are set there.
-OURS = ("OPENAI_", "EMBEDDING_", "MODEL_", "CENTRES_", "LOG_")
+OURS = ("OPENAI_", "EMBEDDING_", "MODEL_", "CENTRES_", "LOG_", "OTEL_")
 
 #: Seconds until every function must have answered, and until the first sign of life while we wait (then 4, 8, 16).
 PATIENCE, SIGN = 120.0, 2.0
