@@ -74,10 +74,8 @@ schemas: .venv/.stamp ## write functions/shared/schemas/ from events.py, and the
 	@$(PY) -m functions.shared.schema
 	@$(PY) -m knative.local.openapi
 
-check-cluster: .venv/.stamp ## every check of what is applied to the cluster, whether it fits the nodes, what it costs a month; Terraform; offline
+check-cluster: .venv/.stamp ## every check of what is applied and how: manifests, capacity, cost, images, CI, Terraform, Ansible; offline
 	@$(PY) -m knative.check check
-	@$(PY) -m terraform.checks
-	@$(PY) -m terraform.provider
 
 sizes: .venv/.stamp ## how large each function's image is, in MB, without building it
 	@$(PY) -m knative.check sizes

@@ -11,7 +11,7 @@ import yaml
 
 from functions.shared.events import CATALOGUE
 from knative.check.graph import problems
-from knative.local.manifests import BASE, FUNCTIONS, PIPELINES, ROOT
+from knative.local.manifests import BASE, FUNCTIONS, PIPELINES, ROOT, Manifests, Service
 
 TRIGGERS, BROKER, SCHEDULES = PIPELINES / "analysis/triggers.yaml", BASE / "broker.yaml", BASE / "schedules.yaml"
 IDENTIFY = FUNCTIONS / "identify.yaml"
@@ -64,7 +64,7 @@ MISTAKES = [
     (BROKER, "queueType: quorum", "queueType: classic", "spec.queueType"),
     (BROKER, "  namespace: growbin-events\n", "  namespace: growbin-event\n", "there is no Namespace growbin-event "),
     (SCHEDULES, '{"schedule": "recover"}', '{"schedule": "nightly"}', "data and the extension `schedule` differ"),
-    (SCHEDULES, '{"schedule": "recover"}', '{"schedul": "recover"}', "schedule recover: dev.knative."),
+    (SCHEDULES, '{"schedule": "recover"}', '{"schedul": "recover"}', "PingSource growbin-events/recover: dev.knative."),
     (SCHEDULES, '"* * * * *"', '"* * * * * *"', "spec.schedule"),
     (SCHEDULES, '"* * * * *"', '"61 * * * *"', "spec.schedule: Bad minute"),
     (SCHEDULES, "Asia/Seoul", "Asia/Soul", "spec.timezone: no such time zone"),
@@ -130,3 +130,9 @@ def test_two_objects_of_one_name_are_noticed(copy: Path) -> None:
     text = (copy / SCHEDULES).read_text()
     (copy / SCHEDULES).write_text(f"{text}---\n{text}")
     assert "an object of the same kind, namespace and name is there twice" in problems(copy)
+
+
+def test_the_strict_reader_takes_every_service() -> None:
+    read = Manifests.load().all(Service)
+    assert read.keys() == {path.parent.name for path in (ROOT / "functions").glob("*/main.py")}
+    assert {service.host for service in read.values()} >= {"identify.growbin.svc.cluster.local"}

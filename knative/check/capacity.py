@@ -22,16 +22,23 @@ from knative.check.documents import (
     SERVING,
     Document,
     Pods,
+    labels,
     load,
     name,
+    namespace,
     notes,
     of_kind,
     pods,
     quantity,
+    title,
 )
 from knative.local.manifests import AUTOSCALING, PARALLELISM, RABBITMQ
 
 LOADS = {"at zero load": 0, "with 100 analyses at once": 100}
+#: vCPU and GiB of an instance type, as AWS sells it; Linux leaves a little less of the memory.
+NOMINAL = {"t3.medium": (2, 4), "t3.large": (2, 8), "t3.xlarge": (4, 16), "m6i.large": (2, 8), "m6i.xlarge": (4, 16)}
+#: The label of a node that says which tier it is.
+TIER = "growbin.app/tier"
 #: What Knative's autoscaler fills of containerConcurrency before it makes another pod.
 UTILIZATION = 0.7
 
@@ -224,34 +231,75 @@ def everything_fits(documents: list[Document], root: Path = ROOT) -> Iterator[st
     """At every load of LOADS."""
     plan = load(root / "knative/nodes.yaml")
     for when, analyses in LOADS.items():
-        yield from (f"{when}: {sentence}" for sentence in place(documents, plan, analyses)[1])
+        for sentence in place(documents, plan, analyses)[1]:
+            yield f"knative/nodes.yaml and the manifests' requests: {when}: {sentence}"
+
+
+def every_pod_has_its_tier(documents: list[Document], root: Path = ROOT) -> Iterator[str]:
+    """Each says where it runs (knative/tiers): HTTP functions, AI and batch functions, data and what works on it."""
+    plan = load(root / "knative/nodes.yaml")
+    for made in pods(documents):
+        space, component = namespace(made.owner), labels(made.owner).get("app.kubernetes.io/component", "")
+        wanted = {"http": "application", "event": "async", "job": "storage"}.get(component, "")
+        wanted = wanted or ("storage" if space == "growbin-data" else "")
+        told = (made.spec.get("nodeSelector") or {}).get(TIER)
+        if told is None or (wanted and told != wanted):
+            right = f", not {wanted}" if wanted else ""
+            yield f"{title(made.owner)}: nodeSelector {TIER} is {told or 'missing'}{right} (knative/tiers)"
+        elif not _tiers(made.spec, plan):
+            tolerated = made.spec.get("tolerations")
+            yield f"{title(made.owner)}: no node takes it: nodeSelector {told}, tolerations {tolerated}"
+    for cluster in of_kind(documents, "rabbitmq.com/v1beta1", "RabbitmqCluster"):
+        if _tiers(cluster["spec"], plan) != ("storage",):
+            yield f"{title(cluster)}: not on the tier storage alone (knative/tiers)"
 
 
 def the_plan_is_that_of_terraform_and_ansible(root: Path = ROOT) -> Iterator[str]:
     """nodes.yaml against the machines that are made and what they are told."""
     plan = load(root / "knative/nodes.yaml")
+    for size, room in plan["sizes"].items():
+        nominal = NOMINAL.get(size, (0, 0))
+        if quantity(room["cpu"]) > nominal[0] or not 0.85 * nominal[1] < quantity(room["memory"]) / 2**30 < nominal[1]:
+            yield f"knative/nodes.yaml: {size} with {room}: AWS sells {nominal[0]} vCPU and {nominal[1]} GiB"
+    if not 0 < int(plan["pods"]) <= 110:
+        yield f"knative/nodes.yaml: pods {plan['pods']}: the kubelet takes 110 a node"
     variables = (root / "terraform/variables.tf").read_text(encoding="utf-8")
     made = re.findall(
         r'([\w-]+)\s*=\s*\{\s*tier\s*=\s*"([\w-]+)",\s*instance_type\s*=\s*"([\w.]+)",\s*disk_gb\s*=\s*(\d+)', variables
     )
     given = {key: (node["tier"], node["size"], str(node["disk_gb"])) for key, node in plan["nodes"].items()}
     if {key: tuple(rest) for key, *rest in made} != given:
-        yield f"nodes.yaml: nodes {given}, terraform/variables.tf makes {made}"
+        yield f"knative/nodes.yaml: nodes {given}, terraform/variables.tf makes {made}"
     for tier, about in plan["tiers"].items():
         told = load(root / f"ansible/group_vars/{tier.replace('-', '_')}.yml")
         if (told["kubernetes_node_labels"], told["kubernetes_node_taints"]) != (about["labels"], about["taints"]):
-            yield f"nodes.yaml: labels or taints of {tier} are not those of ansible/group_vars"
+            yield f"knative/nodes.yaml: labels or taints of {tier} are not those of ansible/group_vars"
+    told = load(root / "ansible/roles/knative/defaults/main.yml")
+    for variable, called in (
+        ("knative_serving_tier", "activator"),
+        ("knative_controllers_tier", "eventing-controller"),
+    ):
+        (counted,) = (part["tier"] for part in plan["platform"] if part["name"] == called)
+        if told.get(variable) != counted:
+            where = "ansible/roles/knative/defaults/main.yml"
+            yield f"{where}: {variable} {told.get(variable)}, knative/nodes.yaml counts {called} on {counted}"
     kept = load(root / "ansible/roles/control_plane/defaults/main.yml")
     shares = kept["control_plane_reserved"]
     cpu = sum(quantity(share["cpu"]) for share in shares.values())
     memory = sum(quantity(share["memory"]) for share in shares.values())
     memory += quantity(kept["control_plane_eviction"]["memory.available"])
     if not math.isclose(cpu, quantity(plan["reserved"]["cpu"])) or memory != quantity(plan["reserved"]["memory"]):
-        yield f"nodes.yaml: reserved {plan['reserved']}, the kubelets keep {cpu:.3f} CPU and {memory / 2**20:.0f} MiB"
+        keep = f"{cpu:.3f} CPU and {memory / 2**20:.0f} MiB"
+        yield f"knative/nodes.yaml: reserved {plan['reserved']}, the kubelets keep {keep}"
 
 
 def charts_are_told_what_is_counted(root: Path = ROOT) -> Iterator[str]:
-    """What nodes.yaml counts for a chart is what its values ask for."""
+    """What nodes.yaml counts for a chart is what its values ask for, and whatever values ask for is counted."""
+    parts = [part.get("values", "") for part in load(root / "knative/nodes.yaml")["platform"]]
+    for file in sorted({part.partition("#")[0] for part in parts} - {""}):
+        for path in _asking(load(root / f"knative/argocd/values/{file}.yaml")):
+            if f"{file}#{path}" not in parts:
+                yield f"knative/nodes.yaml: {path or 'the pod'} of {file}.yaml asks for resources and is not counted"
     for part in load(root / "knative/nodes.yaml")["platform"]:
         file, _, path = part.get("values", "").partition("#")
         if not file:
@@ -261,7 +309,25 @@ def charts_are_told_what_is_counted(root: Path = ROOT) -> Iterator[str]:
             told = (told or {}).get(step)
         given = ((told or {}).get("resources") or {}).get("requests")
         if given != part["requests"]:
-            yield f"nodes.yaml: {part['name']} is counted with {part['requests']}, {file}.yaml asks for {given}"
+            yield f"knative/nodes.yaml: {part['name']} is counted with {part['requests']}, {file}.yaml asks for {given}"
+        tiers = load(root / "knative/nodes.yaml")["tiers"]
+        wanted = {} if part["tier"] == "every" else tiers[part["tier"]]["labels"]
+        taints = [taint for about in ([tiers[part["tier"]]] if wanted else tiers.values()) for taint in about["taints"]]
+        placed = (told or {}).get("nodeSelector") or {}
+        if not wanted.items() <= placed.items() or not all(
+            _tolerated(t, told.get("tolerations") or []) for t in taints
+        ):
+            where = f"knative/argocd/values/{file}.yaml: {path or 'the chart'}"
+            yield f"{where}: not placed on {part['tier']} (nodeSelector, tolerations)"
+
+
+def _asking(told: Any, path: str = "") -> Iterator[str]:
+    """Paths below which values ask for resources."""
+    if isinstance(told, dict):
+        if "cpu" in ((told.get("resources") or {}).get("requests") or {}):
+            yield path
+        for key, below in told.items():
+            yield from _asking(below, f"{path}.{key}" if path else str(key))
 
 
 def releases_are_told_what_is_counted(root: Path = ROOT) -> Iterator[str]:
@@ -273,7 +339,7 @@ def releases_are_told_what_is_counted(root: Path = ROOT) -> Iterator[str]:
         asked = {key: value for key, value in part.get("upstream", {}).items() if value != "-"}
         less = any(quantity(part["requests"][key]) < quantity(value) for key, value in asked.items())
         if less and part["name"] not in told:
-            yield f"nodes.yaml: {part['name']} is counted with {part['requests']}, its release asks for {asked}"
+            yield f"knative/nodes.yaml: {part['name']} is counted with {part['requests']}, its release asks for {asked}"
 
 
 def table(documents: list[Document], root: Path = ROOT) -> str:

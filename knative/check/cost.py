@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,7 +95,17 @@ def every_price_says_where_it_is_from(root: Path = ROOT) -> Iterator[str]:
     book = load(root / "knative/prices.yaml")
     for field in ("region", "checked", "currency"):
         if not book.get(field):
-            yield f"prices.yaml: no {field}"
+            yield f"knative/prices.yaml: no {field}"
     for name, entry in book["prices"].items():
-        if not isinstance(entry.get("verified"), bool) or not entry.get("source") or not entry.get("usd"):
-            yield f"prices.yaml: {name} has no source, or does not say whether it was verified"
+        if not isinstance(entry.get("verified"), bool) or not entry.get("source"):
+            yield f"knative/prices.yaml: {name} has no source, or does not say whether it was verified"
+        if not isinstance(entry.get("usd"), int | float) or entry["usd"] <= 0:
+            yield f"knative/prices.yaml: {name}: usd is {entry.get('usd')}"
+    variables = (root / "terraform/variables.tf").read_text(encoding="utf-8")
+    region = re.search(r'variable "region" \{[^}]*default\s*=\s*"([^"]+)"', variables)
+    if region and book.get("region") != region[1]:
+        yield f"knative/prices.yaml: prices of {book.get('region')}, terraform/variables.tf is in {region[1]}"
+    if not 720 <= float(book.get("hours", 0)) <= 744:
+        yield f"knative/prices.yaml: hours {book.get('hours')}: a month has 720 to 744"
+    if book.get("checked") and not isinstance(book["checked"], datetime.date):
+        yield f"knative/prices.yaml: checked {book['checked']} is no date"

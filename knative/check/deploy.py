@@ -85,13 +85,19 @@ class Shell:
 
     def ask(self, *words: str, dry: str) -> str:
         """`dry` stands for the answer when nothing is run."""
-        self.out("$ " + shlex.join(words))
-        if self.dry:
-            return dry
-        done = subprocess.run(words, capture_output=True, text=True, cwd=self.root, check=False)
-        if done.returncode:
+        done = self._answer(words)
+        if done and done.returncode:
             raise DeployError(f"{words[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
-        return done.stdout.strip()
+        return done.stdout.strip() if done else dry
+
+    def may(self, *words: str) -> str:
+        """What a command prints; "" where it fails, or nothing is run."""
+        done = self._answer(words)
+        return done.stdout.strip() if done and not done.returncode else ""
+
+    def _answer(self, words: tuple[str, ...]) -> subprocess.CompletedProcess[str] | None:
+        self.out("$ " + shlex.join(words))
+        return None if self.dry else subprocess.run(words, capture_output=True, text=True, cwd=self.root, check=False)
 
 
 def deploy(function: str, environment: str, shell: Shell, canary: int = 0, root: Path = ROOT) -> None:
@@ -99,14 +105,11 @@ def deploy(function: str, environment: str, shell: Shell, canary: int = 0, root:
     _known(function, environment, root)
     if not 0 <= canary < 100:
         raise DeployError("CANARY is a percentage below 100")
-    image = f"{REGISTRY}{function}:{tag(function, root)}"
+    if environment == "prod" and shell.ask("git", "status", "--porcelain", "--", "functions", "rag-index", dry=""):
+        raise DeployError("commit the function first: prod runs what main holds, and CI would write that over this")
     if not shell.dry and not _engine(shell):
         raise DeployError("docker is there and its engine is not: start it, or let CI build (push to main)")
-    arguments = ["--file", "functions/Dockerfile", "--build-arg", f"FUNCTION={function}", "--tag", image]
-    shell.run("docker", "build", *arguments, ".")
-    shell.run("docker", "push", image)
-    inspected = ("docker", "image", "inspect", "--format", "{{index .RepoDigests 0}}", image)
-    digest = shell.ask(*inspected, dry="@sha256:" + "0" * 64).rpartition("@")[2]
+    digest = _built(function, shell, root)
     traffic: list[Document] | None = None
     if canary:
         traffic = [
@@ -114,6 +117,20 @@ def deploy(function: str, environment: str, shell: Shell, canary: int = 0, root:
             {"revisionName": _serving(function, shell), "percent": 100 - canary},
         ]
     _roll_out(function, environment, shell, root, traffic=traffic, digest=digest)
+
+
+def _built(function: str, shell: Shell, root: Path) -> str:
+    """The digest of the function's image. One that is in the registry is taken as it is: the same code built anew would
+    be another image than the one that a canary watched, and one that CI did not sign."""
+    image = f"{REGISTRY}{function}:{tag(function, root)}"
+    there = shell.may("docker", "buildx", "imagetools", "inspect", "--format", "{{json .Manifest}}", image)
+    if there:
+        return str(json.loads(there)["digest"])
+    arguments = ["--platform", "linux/amd64", "--file", "functions/Dockerfile", "--build-arg", f"FUNCTION={function}"]
+    shell.run("docker", "build", *arguments, "--tag", image, ".")
+    shell.run("docker", "push", image)
+    inspected = ("docker", "image", "inspect", "--format", "{{index .RepoDigests 0}}", image)
+    return shell.ask(*inspected, dry="@sha256:" + "0" * 64).rpartition("@")[2]
 
 
 def rollback(function: str, environment: str, shell: Shell, root: Path = ROOT) -> None:
@@ -195,6 +212,7 @@ def _roll_out(
             shell.out(f"  {where}: {digest or 'traffic only'}")
             what = f"Deploy {function} to prod" if digest else f"Roll {function} back in prod"
             shell.run("git", "commit", "--quiet", "--message", what, "--", where)
+        shell.run("git", "pull", "--rebase", "--autostash", "--quiet")  # CI commits, too: "Images of …"
         shell.run("git", "push", "--quiet")
         _argo_applies(wanted, shell)
     else:

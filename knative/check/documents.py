@@ -131,11 +131,17 @@ class _Loader(_Safe):  # type: ignore[misc]
 
 
 def load(path: Path) -> Any:
-    """One YAML document of a file."""
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+    """One YAML document of a file. yaml.YAMLError names the file."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+    except yaml.YAMLError as error:
+        raise yaml.YAMLError(f"{path}: {error}") from error
 
 
 def load_all(path: Path) -> list[Document]:
     """Every YAML document of a file, empty ones left out."""
     texts = path.read_text(encoding="utf-8")
-    return [document for document in yaml.load_all(texts, Loader=_Loader) if document]
+    try:
+        return [document for document in yaml.load_all(texts, Loader=_Loader) if document]
+    except yaml.YAMLError as error:
+        raise yaml.YAMLError(f"{path}: {error}") from error

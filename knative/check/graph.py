@@ -23,7 +23,11 @@ def problems(root: Path) -> list[str]:
     except ManifestError as error:
         return error.problems
     triggers = list(manifests.all(Trigger).values())
-    found = [f"{trigger.name}: {problem}" for trigger in triggers for problem in _of_trigger(trigger, manifests, root)]
+    found = [
+        f"Trigger {trigger.metadata.namespace}/{trigger.name}: {problem}"
+        for trigger in triggers
+        for problem in _of_trigger(trigger, manifests, root)
+    ]
     required = {trigger.spec.filter["attributes"].get("type") for trigger in triggers if not trigger.best_effort}
     owed = {name for name, payload in CATALOGUE.items() if not payload.TERMINAL}
     found += [f"nobody has to consume {name}" for name in sorted(owed - required)]
@@ -73,9 +77,13 @@ def _of_schedules(manifests: Manifests) -> Iterator[str]:
     for ping in manifests.all(PingSource).values():
         schedule = (ping.spec.ce_overrides or {"extensions": {}})["extensions"].get("schedule", "")
         if {"type": PING_TYPE, "schedule": schedule} not in filters:
-            yield f"schedule {ping.name}: no Trigger takes schedule={schedule!r}"
+            yield f"{_clock(ping)}: no Trigger takes schedule={schedule!r}"
         try:
             if decode(PING_TYPE, json.loads(ping.spec.data or "null")) != ScheduleTicked(schedule=schedule):
-                yield f"schedule {ping.name}: data and the extension `schedule` differ"
+                yield f"{_clock(ping)}: data and the extension `schedule` differ"
         except (Undecodable, ValueError) as error:
-            yield f"schedule {ping.name}: {error}"
+            yield f"{_clock(ping)}: {error}"
+
+
+def _clock(ping: PingSource) -> str:
+    return f"PingSource {ping.metadata.namespace}/{ping.name}"

@@ -14,6 +14,7 @@ import importlib.util
 import json
 import marshal
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,9 @@ from packaging.requirements import Requirement
 
 from knative.check.deploy import inputs
 from knative.check.documents import ROOT
+
+#: Run as `python -m functions.<name>`, not served.
+JOBS = {"setup", "s3source"}
 
 
 class ImageError(RuntimeError):
@@ -143,6 +147,22 @@ def table(root: Path = ROOT) -> str:
 def the_dockerfile_is_clean(root: Path = ROOT) -> Iterator[str]:
     """What hadolint says against functions/Dockerfile."""
     yield from _complaints((root / "functions/Dockerfile").read_text(encoding="utf-8"))
+
+
+def every_image_can_be_laid_out(root: Path = ROOT) -> Iterator[str]:
+    """Every function has a program, its settings, and packages by version and hash that are those tried here."""
+    for function in functions(root):
+        folder = f"functions/{function}"
+        if not (root / folder / ("__main__.py" if function in JOBS else "main.py")).is_file():
+            yield f"{folder}: no program (main.py)"
+        text = (root / folder / "requirements.txt").read_text(encoding="utf-8")
+        for block in re.findall(r"(?m)^[A-Za-z0-9].*(?:\n +--hash.*)*", text):
+            if "==" not in block or "--hash=sha256:" not in block:
+                yield f"{folder}/requirements.txt: {block.split()[0]}: neither version nor hash (make lock)"
+        try:
+            pinned(function, root)
+        except ImageError as error:
+            yield f"{folder}/requirements.txt: {error} (make lock, then make .venv/.stamp)"
 
 
 @functools.cache

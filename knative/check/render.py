@@ -6,6 +6,7 @@ A field that is not understood here is refused, never ignored; `tests/test_clust
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ def render(folder: Path) -> list[Document]:
         _config_map(folder, each, wish.get("generatorOptions") or {}) for each in wish.get("configMapGenerator", [])
     ]
     for entry in wish.get("components", []):
-        found = _transform(found, folder / entry, load(folder / entry / "kustomization.yaml"))
+        beside = Path(os.path.normpath(folder / entry))
+        found = _transform(found, beside, load(beside / "kustomization.yaml"))
     found = _transform(found, folder, wish)
     return _unique(found, folder)
 
@@ -73,7 +75,8 @@ def render(folder: Path) -> list[Document]:
 def _unique(found: list[Document], folder: Path) -> list[Document]:
     names = [(kind(document), namespace(document), name(document)) for document in found]
     if twice := sorted({each for each in names if names.count(each) > 1}):
-        raise RenderError(f"{folder}: there twice: {twice}")
+        said = ", ".join(f"{each[0][1]} {each[1] or '-'}/{each[2]}" for each in twice)
+        raise RenderError(f"{folder}/kustomization.yaml: there twice: {said}")
     return found
 
 
@@ -84,7 +87,7 @@ def text(documents: list[Document]) -> str:
 
 def _resource(path: Path, file: Path) -> list[Document]:
     if path.is_dir():
-        return render(path)
+        return render(Path(os.path.normpath(path)))
     if not path.is_file():
         raise RenderError(f"{file}: there is no {path.name}")
     return load_all(path)
@@ -135,6 +138,10 @@ def _transform(found: list[Document], folder: Path, wish: Document) -> list[Docu
                 document["spec"]["replicas"] = entry["count"]
         for container in _containers(document):
             container["image"] = _image(str(container.get("image", "")), wish.get("images", []))
+    there = {_plain(str(each["image"])) for document in found for each in _containers(document)}
+    for entry in wish.get("images", []):
+        if entry["name"] not in there and entry.get("newName") not in there:
+            raise RenderError(f"{folder}/kustomization.yaml: images: nothing runs {entry['name']}")
     return found
 
 
@@ -168,7 +175,9 @@ def _patched(found: list[Document], target: Document | None, bodies: list[Any], 
         wanted = target or ({} if isinstance(body, list) else _target_of(body))
         places = [place for place, document in enumerate(after) if _matches(document, wanted)]
         if not places:
-            raise RenderError(f"{folder}: a patch finds nothing to patch: {wanted}")
+            near = [" ".join(kind(document)) for document in after if name(document) == wanted.get("name")]
+            there = f" (of that name: {', '.join(near)})" if near else ""
+            raise RenderError(f"{folder}/kustomization.yaml: a patch finds nothing to patch: {wanted}{there}")
         for place in places:
             document = copy.deepcopy(after[place])
             after[place] = _operations(document, body, folder) if isinstance(body, list) else _merged(document, body)
@@ -220,13 +229,28 @@ def _merge(old: Any, new: Any, strategic: bool, key: str = "") -> Any:
     return new
 
 
+def _plain(image: str) -> str:
+    """An image without tag and digest."""
+    whole, _, _ = image.partition("@")
+    path, colon, tag = whole.rpartition(":")
+    return path if colon and "/" not in tag else whole
+
+
 def _operations(document: Document, operations: list[Document], folder: Path) -> Document:
     """JSON patch: add, replace, remove."""
     for step in operations:
         *way, last = [part.replace("~1", "/").replace("~0", "~") for part in step["path"].strip("/").split("/")]
         place: Any = document
-        for part in way:
-            place = place[int(part)] if isinstance(place, list) else place[part]
+        try:
+            for part in way:
+                place = place[int(part)] if isinstance(place, list) else place[part]
+            if step["op"] != "add" and last != "-":
+                place[int(last) if isinstance(place, list) else last]
+        except (KeyError, IndexError, ValueError, TypeError):
+            who = f"{document['kind']} {name(document)}"
+            raise RenderError(
+                f"{folder}/kustomization.yaml: a patch finds no {step['path']} in {who} to {step['op']}"
+            ) from None
         if step["op"] == "remove":
             del place[int(last) if isinstance(place, list) else last]
         elif step["op"] not in ("add", "replace"):

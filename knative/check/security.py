@@ -6,13 +6,25 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from knative.check.documents import ROOT, Document, Pods, of_kind, pods, strings, title
+from knative.check.documents import (
+    ROOT,
+    Document,
+    Pods,
+    labels,
+    name,
+    namespace,
+    of_kind,
+    pods,
+    quantity,
+    strings,
+    title,
+)
 
 RBAC = "rbac.authorization.k8s.io/v1"
 #: Texts that are a secret by their shape: keys of AWS, OpenAI, GitHub; private keys; an address with a password; a JWT.
 SECRET = re.compile(
     r"AKIA[0-9A-Z]{16}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-    r"|[a-z+]+://[^/\s:@$]+:[^/\s@$({<]+@|\beyJ[A-Za-z0-9_-]{20,}\.eyJ"
+    r"|(?<![a-z+])[a-z+]{2,20}://[^/\s:@$]{1,100}:[^/\s@$({<]+@|\beyJ[A-Za-z0-9_-]{20,}\.eyJ"
 )
 #: Names of variables and settings whose value is a secret.
 SECRET_NAME = re.compile(
@@ -20,6 +32,14 @@ SECRET_NAME = re.compile(
 )
 #: A flag of a command that takes a secret; `$(VARIABLE)` and the path of a file are not in the open.
 SECRET_FLAG = re.compile(r"^(?P<flag>--?[\w-]*(pass|password|token|secret))(=(?P<value>.*))?$")
+#: Resources by which one becomes somebody else.
+POWERS = {
+    "secrets", "pods/exec", "pods/attach", "pods/portforward", "nodes/proxy", "services/proxy", "pods/proxy",
+    "serviceaccounts/token", "certificatesigningrequests/approval",
+}  # fmt: skip
+#: Fields by which a pod goes its own way.
+ODD = {"dnsPolicy", "dnsConfig", "hostAliases", "hostname", "nodeName", "runtimeClassName", "schedulerName"}
+ROLES = ("Role", "ClusterRole")
 MOVING = ("latest", "main", "master", "stable")
 IMAGE = re.compile(
     r"^(?P<name>[a-z0-9.-]+(:\d+)?(/[a-z0-9._-]+)+)(:(?P<tag>[\w.-]+))?(@(?P<digest>sha256:[0-9a-f]{64}))?$"
@@ -27,24 +47,41 @@ IMAGE = re.compile(
 
 
 def nobody_may_do_everything(documents: Iterable[Document]) -> Iterator[str]:
-    """RBAC without `*`, without cluster-admin, and without rights for everybody."""
-    for kind in ("Role", "ClusterRole"):
-        for role in of_kind(documents, RBAC, kind):
-            for rule in role.get("rules") or []:
-                for field in ("verbs", "resources", "apiGroups", "nonResourceURLs"):
-                    if any("*" in str(value) for value in rule.get(field) or []):
-                        yield f"{title(role)}: {field} with *"
-                if {"escalate", "bind", "impersonate"} & set(rule.get("verbs") or []):
-                    yield f"{title(role)}: may give itself any right"
-    for kind in ("RoleBinding", "ClusterRoleBinding"):
-        for binding in of_kind(documents, RBAC, kind):
-            if binding["roleRef"]["name"] in ("cluster-admin", "admin", "edit"):
-                yield f"{title(binding)}: binds {binding['roleRef']['name']}"
-            for subject in binding.get("subjects") or []:
-                if subject["name"] in ("system:authenticated", "system:unauthenticated", "system:anonymous"):
-                    yield f"{title(binding)}: gives rights to everybody"
-                if subject["kind"] == "ServiceAccount" and subject["name"] == "default":
-                    yield f"{title(binding)}: gives rights to every pod without an account of its own"
+    """RBAC without `*`, and without what makes one somebody else."""
+    documents = list(documents)
+    for role in (role for kind in ROLES for role in of_kind(documents, RBAC, kind)):
+        for rule in role.get("rules") or []:
+            for field in ("verbs", "resources", "apiGroups", "nonResourceURLs"):
+                if any("*" in str(value) for value in rule.get(field) or []):
+                    yield f"{title(role)}: {field} with *"
+            if {"escalate", "bind", "impersonate"} & set(rule.get("verbs") or []):
+                yield f"{title(role)}: may give itself any right"
+            for resource in sorted(POWERS & set(rule.get("resources") or [])):
+                if resource != "secrets" or not rule.get("resourceNames"):
+                    yield f"{title(role)}: {resource}: as good as every right of whoever runs there"
+        if any(key.startswith("rbac.authorization.k8s.io/aggregate-to") for key in labels(role)):
+            yield f"{title(role)}: adds its rights to a role that others have"
+
+
+def rights_go_to_who_is_there(documents: Iterable[Document]) -> Iterator[str]:
+    """Bindings: of roles of ours, without cluster-admin, to accounts of ours, never to everybody."""
+    documents = list(documents)
+    roles = {(each["kind"], namespace(each), name(each)) for each in documents if each["kind"] in ROLES}
+    accounts = {(namespace(each), name(each)) for each in of_kind(documents, "v1", "ServiceAccount")}
+    for binding in (each for kind in ROLES for each in of_kind(documents, RBAC, f"{kind}Binding")):
+        ref = binding["roleRef"]
+        if ref["name"] in ("cluster-admin", "admin", "edit"):
+            yield f"{title(binding)}: binds {ref['name']}"
+        if (ref["kind"], namespace(binding) if ref["kind"] == "Role" else "", ref["name"]) not in roles:
+            yield f"{title(binding)}: there is no {ref['kind']} {ref['name']} here"
+        for subject in binding.get("subjects") or []:
+            place = (subject.get("namespace", namespace(binding)), subject["name"])
+            if subject["name"].startswith("system:"):
+                yield f"{title(binding)}: gives rights to everybody in {subject['name']}"
+            if subject["kind"] == "ServiceAccount" and subject["name"] == "default":
+                yield f"{title(binding)}: gives rights to every pod without an account of its own"
+            elif subject["kind"] == "ServiceAccount" and place not in accounts:
+                yield f"{title(binding)}: there is no ServiceAccount {'/'.join(place)}"
 
 
 def no_project_takes_everything(documents: Iterable[Document]) -> Iterator[str]:
@@ -111,13 +148,39 @@ def every_pod_is_restricted(documents: Iterable[Document]) -> Iterator[str]:
         for each in made.containers:
             who = f"{title(made.owner)}: container {each.get('name', '')}".rstrip()
             yield from (f"{who}: {problem}" for problem in _loose(made, each))
-        for field in ("hostNetwork", "hostPID", "hostIPC"):
+        for field in ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"):
             if made.spec.get(field):
                 yield f"{title(made.owner)}: {field}"
+        if (made.spec.get("securityContext") or {}).get("sysctls"):
+            yield f"{title(made.owner)}: sysctls of its node"
+        for volume in made.spec.get("volumes", []):
+            if int((volume.get("secret") or {}).get("defaultMode", 0o400)) & 0o022:
+                yield f"{title(made.owner)}: volume {volume['name']}: defaultMode: others may write a Secret"
+            if "emptyDir" in volume and not (volume["emptyDir"] or {}).get("sizeLimit"):
+                yield f"{title(made.owner)}: volume {volume['name']}: an emptyDir without a sizeLimit fills the node"
         if any("hostPath" in volume for volume in made.spec.get("volumes", [])):
             yield f"{title(made.owner)}: a hostPath of the node"
-        if made.spec.get("automountServiceAccountToken") is not False and "serviceAccountName" not in made.spec:
+        if made.spec.get("automountServiceAccountToken") is not False:
             yield f"{title(made.owner)}: carries a token of the Kubernetes API it does not need"
+
+
+def no_pod_goes_its_own_way(documents: Iterable[Document]) -> Iterator[str]:
+    """Names, places and groups are those of all others; what is held in memory fits into it."""
+    for made in pods(documents):
+        for field in sorted(ODD & made.spec.keys()):
+            yield f"{title(made.owner)}: {field}: a pod of ours goes by names and places like all others"
+        pod = made.spec.get("securityContext") or {}
+        if "fsGroup" in pod and pod["fsGroup"] != pod.get("runAsGroup"):
+            yield f"{title(made.owner)}: fsGroup {pod['fsGroup']} is not its group {pod.get('runAsGroup')}"
+        held = [e["emptyDir"]["sizeLimit"] for e in made.spec.get("volumes", []) if _in_memory(e)]
+        limits = [((each.get("resources") or {}).get("limits") or {}).get("memory", "0") for each in made.containers]
+        if sum(map(quantity, held)) > sum(map(quantity, limits)):
+            yield f"{title(made.owner)}: emptyDirs in memory of {', '.join(held)} against limits of {', '.join(limits)}"
+
+
+def _in_memory(volume: Document) -> bool:
+    held = volume.get("emptyDir") or {}
+    return held.get("medium") == "Memory" and "sizeLimit" in held
 
 
 def _loose(made: Pods, container: Document) -> Iterator[str]:
@@ -126,6 +189,13 @@ def _loose(made: Pods, container: Document) -> Iterator[str]:
         yield "privileged"
     if not safe.get("runAsNonRoot", pod.get("runAsNonRoot")) or safe.get("runAsUser", pod.get("runAsUser")) == 0:
         yield "may run as root (runAsNonRoot)"
+    if 0 in (safe.get("runAsGroup", pod.get("runAsGroup")), pod.get("fsGroup"), *(pod.get("supplementalGroups") or [])):
+        yield "in root's group (runAsGroup, fsGroup, supplementalGroups)"
+    if safe.get("procMount", "Default") != "Default":
+        yield f"procMount {safe['procMount']}"
+    yield from (f"hostPort {p['hostPort']}: a door of the node" for p in container.get("ports", []) if "hostPort" in p)
+    if container.get("imagePullPolicy", "IfNotPresent") == "Never":
+        yield "imagePullPolicy Never: no node has the image before it is pulled"
     if safe.get("readOnlyRootFilesystem") is not True:
         yield "may write to its root file system (readOnlyRootFilesystem)"
     if safe.get("allowPrivilegeEscalation") is not False:
@@ -144,11 +214,18 @@ def every_container_says_what_it_needs(documents: Iterable[Document]) -> Iterato
             missing = {"cpu", "memory"} - (given.get("requests") or {}).keys()
             who = f"{title(made.owner)}: container {each.get('name', '')}".rstrip()
             yield from (f"{who}: no request for {resource}" for resource in sorted(missing))
+            for what, told in given.items():
+                if quantity(told.get("memory", "1Gi")) < 2**22:
+                    yield f"{who}: {what} of {told['memory']} of memory: less than 4 MiB (Mi?)"
             if "memory" not in (given.get("limits") or {}):
                 yield f"{who}: no limit of memory"
     for cluster in of_kind(documents, "rabbitmq.com/v1beta1", "RabbitmqCluster"):
-        given = (cluster["spec"].get("resources") or {}).get("requests") or {}
+        told = cluster["spec"].get("resources") or {}
+        given, most = told.get("requests") or {}, (told.get("limits") or {}).get("memory")
         yield from (f"{title(cluster)}: no request for {each}" for each in sorted({"cpu", "memory"} - given.keys()))
+        if most is None or most != given.get("memory"):
+            asked = given.get("memory")
+            yield f"{title(cluster)}: limit of memory {most}, request {asked}: RabbitMQ sets its watermark by both"
 
 
 def every_image_is_pinned(documents: Iterable[Document], digests: bool = False) -> Iterator[str]:
@@ -209,8 +286,10 @@ def no_container_is_told_a_secret(documents: Iterable[Document]) -> Iterator[str
 
 CHECKS = [
     nobody_may_do_everything,
+    rights_go_to_who_is_there,
     no_project_takes_everything,
     every_pod_is_restricted,
+    no_pod_goes_its_own_way,
     every_container_says_what_it_needs,
     no_secret_stands_in_the_open,
     no_container_is_told_a_secret,

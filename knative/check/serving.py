@@ -60,7 +60,7 @@ def ansible_sets_the_flags(root: Path = ROOT) -> Iterator[str]:
     needed = features(load_all(root / "knative/serving/features.yaml"))
     given = load(root / "ansible/roles/knative/defaults/main.yml")["knative_features"]
     for flag in sorted(needed - {flag for flag, value in given.items() if value == "enabled"}):
-        yield f"ansible/roles/knative: {flag} is not enabled, and functions need it (knative/serving)"
+        yield f"ansible/roles/knative/defaults/main.yml: {flag} is not enabled, and functions need it (knative/serving)"
     for file in sorted((root / "knative/overlays").rglob("kustomization.yaml")):
         if any(Path(each).name == "serving" for each in load(file).get("resources", [])):
             yield f"{file.relative_to(root)}: applies knative/serving, which Ansible owns"
@@ -81,7 +81,7 @@ def _of_pod(made: Pods, enabled: set[str]) -> Iterator[str]:
     spec = made.spec
     for field, flag in FLAGS.items():
         if field in spec and flag not in enabled:
-            yield f"{field} is refused without the flag {flag}"
+            yield f"{field} is refused without the flag {flag} (knative/serving/features.yaml)"
     if "terminationGracePeriodSeconds" in spec:
         yield "terminationGracePeriodSeconds is refused"
     if not 1 <= int(spec.get("timeoutSeconds", 300)) <= 600:
@@ -155,8 +155,11 @@ def every_function_is_inside(documents: Iterable[Document]) -> Iterator[str]:
             continue
         if name(document) in routes:
             yield f"{title(document)}: a plain Service of that name blocks the function's Route"
+        if document["spec"].get("type") == "ExternalName":
+            yield f"{title(document)}: ExternalName: a name in the cluster for somebody outside it"
+        mine = {GATEWAY_PORT} if title(document) == "Service growbin-edge/gateway" else set()
         spec, doors = document["spec"], {port.get("nodePort") for port in document["spec"].get("ports", [])} - {None}
-        if spec.get("type") == "LoadBalancer" or spec.get("externalIPs") or doors - {GATEWAY_PORT}:
+        if spec.get("type") == "LoadBalancer" or spec.get("externalIPs") or doors - mine:
             yield f"{title(document)}: reachable from outside beside the gateway's port {GATEWAY_PORT}"
         elif spec.get("type") == "NodePort" and not doors:
             yield f"{title(document)}: a NodePort that nobody knows beforehand"
@@ -166,6 +169,8 @@ def every_function_can_be_probed(documents: Iterable[Document]) -> Iterator[str]
     """Ready means ready, and hanging is noticed; also for what is not Knative's: containers of what stays."""
     stays = {"Deployment", "StatefulSet", "Service", "DaemonSet"}
     for made in pods(documents):
+        if made.owner["kind"] == "ContainerSource" and not all(e.get("livenessProbe") for e in made.spec["containers"]):
+            yield f"{title(made.owner)}: no livenessProbe"
         if made.owner["kind"] not in stays:
             continue
         for each in made.spec.get("containers", []):

@@ -13,6 +13,12 @@ from knative.check.documents import ROOT, Document, load, strings, title
 OURS = "ghcr.io/sesacthon/waste-coach-"
 
 
+#: What only a node has: ansible/versions.yml names it alone.
+NODE_ALONE = {"containerd", "pause", "calico"}
+#: The newest minor version of Knative that a minor version of Kubernetes runs.
+KNATIVE = {"1.28": 16, "1.29": 16, "1.30": 17, "1.31": 18, "1.32": 19}
+
+
 def known(root: Path = ROOT) -> dict[str, Any]:
     """versions.yaml."""
     return dict(load(root / "knative/versions.yaml"))
@@ -38,12 +44,12 @@ def what_is_past_its_end_says_how_to_leave(root: Path = ROOT) -> Iterator[str]:
     for what, entry in entries.items():
         for field in ("why", "end_of_life", "way_up"):
             if field not in entry:
-                yield f"versions.yaml: {what} has no {field}"
+                yield f"knative/versions.yaml: {what} has no {field}"
         end = entry.get("end_of_life")
         if isinstance(end, datetime.date) and not entry.get("way_up"):
-            yield f"versions.yaml: {what} ends on {end} and has no way up"
+            yield f"knative/versions.yaml: {what} ends on {end} and has no way up"
         if not entry.get("version") and not entry.get("image"):
-            yield f"versions.yaml: {what} has no version"
+            yield f"knative/versions.yaml: {what} has no version"
 
 
 def ansible_installs_them(root: Path = ROOT) -> Iterator[str]:
@@ -54,8 +60,28 @@ def ansible_installs_them(root: Path = ROOT) -> Iterator[str]:
     here = known(root)
     for what, version in load(file)["versions"].items():
         entry = here.get(what)
+        if entry is None and what not in NODE_ALONE:
+            yield f"ansible/versions.yml: {what} {version} is not in knative/versions.yaml, which names all that is run"
         if entry is not None and str(entry["version"]) != str(version):
             yield f"ansible/versions.yml: {what} {version}, versions.yaml says {entry['version']}"
+
+
+def they_run_together(root: Path = ROOT) -> Iterator[str]:
+    """Knative refuses an older Kubernetes, and its parts go together; PostgreSQL is told by its tag."""
+    here = known(root)
+    minor = ".".join(str(here["kubernetes"]["version"]).split(".")[:2])
+    for what in ("knative_serving", "knative_eventing", "knative_rabbitmq", "knative_kourier"):
+        version, serving = here[what]["version"], here["knative_serving"]["version"]
+        given = int(str(version).split(".")[1])
+        if given > KNATIVE.get(minor, given):
+            yield f"knative/versions.yaml: {what} {version}: Kubernetes {minor} runs 1.{KNATIVE[minor]} at most"
+        if given != int(str(serving).split(".")[1]):
+            yield f"knative/versions.yaml: {what} {version} does not go with Serving {serving}"
+    tag = re.search(r"-pg(\d+)", here["images"]["postgres"]["image"])
+    server = (root / "knative/data/postgres.yaml").read_text(encoding="utf-8")
+    told = re.search(r'app\.kubernetes\.io/version: "(\d+)"', server)
+    if tag and told and tag[1] != told[1]:
+        yield f"knative/data/postgres.yaml: label version {told[1]}, image of {tag[1]}: its volume is of one of them"
 
 
 def the_image_is_built_from_them(root: Path = ROOT) -> Iterator[str]:
@@ -73,5 +99,6 @@ def the_image_is_built_from_them(root: Path = ROOT) -> Iterator[str]:
 FILES = [
     what_is_past_its_end_says_how_to_leave,
     ansible_installs_them,
+    they_run_together,
     the_image_is_built_from_them,
 ]
