@@ -85,7 +85,7 @@ def _arguments() -> argparse.Namespace:
     test.add_argument("--names-only", action="store_true", help="without embeddings")
     test.add_argument("--alone", action="store_true", help="without the simpler searches")
     test.add_argument("--wrong", action="store_true", help="print what is not right, of the tuning half")
-    commands.add_parser("fit", help="fit the weights of the search on the tuning questions")
+    commands.add_parser("fit", help="fit what the search learns of the practice and tuning questions")
     commands.add_parser("vectors", help="make vectors.npz: the embeddings that come with the project")
     commands.add_parser("curve", help="what a search costs, at this size and at synthetic sizes up to 100,000 rules")
     chosen = parser.parse_args()
@@ -104,6 +104,7 @@ def _with(database: Database, arguments: argparse.Namespace) -> int:
         curve.show(os.environ["DATABASE_URL"], _embedder(), asked)
         return 0
     if arguments.command == "fit":
+        print(fit.learn_topics(load(HERE / "corpus"), evaluation.questions(HERE / "eval" / "practice.tsv")))
         print(fit.fit(Rulebook(database, _embedder()), Rulebook(database, None), evaluation.tuning(HERE / "eval")))
         return 0
     rulebook = Rulebook(database, None if arguments.names_only else _embedder())

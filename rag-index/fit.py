@@ -1,7 +1,9 @@
-"""Fit the weights of `functions/shared/weights.py` on the tuning questions: `python rag-index fit`.
+"""Fit what the search knows of words: `python rag-index fit`. Needs numpy; the search does not.
 
-Maximum likelihood of a softmax over a question's candidates and "none of these", with a pull towards zero; once with
-and once without nearness of meaning, because a search may have to do without. Needs numpy; the search does not.
+First `functions/shared/topics.bin`, on the practice questions and the texts about something else: a logistic regression
+over the runs of letters around the names. Then `functions/shared/weights.py`, on the tuning questions, of which the
+former has seen none: maximum likelihood of a softmax over a question's candidates and "none of these", with a pull
+towards zero; once with and once without nearness of meaning, because a search may have to do without.
 """
 
 from __future__ import annotations
@@ -14,12 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from evaluation import alternatives
 
-from functions.shared import weights
+from functions.setup.compiled import Corpus
+from functions.shared import topics, weights
 from functions.shared.matching import FEATURES, NONE_FEATURES, described
+from functions.shared.phrases import Reading
 from functions.shared.search import Rulebook
 
 FILE = Path(weights.__file__)
-_PULL, _STEPS = 0.0003, 3000
+_PULL, _STEPS, _SETTLED = 0.0003, 40, 1e-7
+#: Of the topics: the same, and how much more a text about something else counts, of which there are fewer.
+_TOPIC_PULL, _TOPIC_STEPS, _RARE = 1e-5, 250, 4.0
 
 Array = npt.NDArray[np.float64]
 
@@ -76,24 +82,60 @@ def _case(rulebook: Rulebook, row: Mapping[str, str]) -> Case | None:
 
 
 def _fitted(cases: list[Case]) -> tuple[Array, Array]:
-    """Adam on the mean log-likelihood; every question's rows stand one after the other, "none" last."""
+    """Newton's method, every right row of a question counting by its share; each question's "none" stands last."""
     width = len(FEATURES) + len(NONE_FEATURES)
     rows = np.concatenate([_rows(case) for case in cases])
     right = np.concatenate([case.right for case in cases])
     sizes = [len(case.right) for case in cases]
     starts = np.cumsum([0, *sizes[:-1]])
-    fitted, first, second = np.zeros(width), np.zeros(width), np.zeros(width)
-    for step in range(1, _STEPS + 1):
+    fitted, loss = np.zeros(width), np.inf
+    for _ in range(_STEPS):
         scores = rows @ fitted
         powers = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), sizes))
         shares = powers / np.repeat(np.add.reduceat(powers, starts), sizes)
-        good = shares * right
-        error = shares - good / np.repeat(np.maximum(np.add.reduceat(good, starts), 1e-12), sizes)
+        good = np.maximum(np.add.reduceat(shares * right, starts), 1e-12)
+        before, loss = loss, float(_PULL / 2 * fitted @ fitted - np.log(good).mean())
+        if abs(before - loss) < _SETTLED:
+            break
+        error = shares - shares * right / np.repeat(good, sizes)
         slope = error @ rows / len(cases) + _PULL * fitted
-        first = 0.9 * first + 0.1 * slope
-        second = 0.999 * second + 0.001 * slope**2
-        fitted -= 0.05 * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        mean = np.add.reduceat(rows * shares[:, None], starts)
+        bend = ((rows * shares[:, None]).T @ rows - mean.T @ mean) / len(cases) + _PULL * np.eye(width)
+        fitted -= np.linalg.solve(bend, slope)
     return fitted[: len(FEATURES)], fitted[len(FEATURES) :]
+
+
+def learn_topics(corpus: Corpus, practice: Iterable[Mapping[str, str]]) -> str:
+    """Write topics.bin; a line that says from how many texts."""
+    names = frozenset(key for row in corpus.items for key in row.names)
+    texts = [(row["question"], row["decision"] == "not_found") for row in practice]
+    texts += [(text, True) for row in corpus.items if row.kind == "outside" for text in row.said.values()]
+    found, bias = _logistic([topics.runs(Reading(text, names).around) for text, _ in texts], [out for _, out in texts])
+    scale = float(np.abs(found).max()) / 127
+    topics.FILE.write_bytes(topics.HEAD.pack(scale, bias) + np.round(found / scale).astype(np.int8).tobytes())
+    return f"{len(texts)} texts about throwing away or something else"
+
+
+def _logistic(places: list[set[int]], out: list[bool]) -> tuple[Array, float]:
+    """Adam on the mean log-likelihood; a text's runs share a length of one."""
+    sizes = np.array([len(each) for each in places])
+    text = np.repeat(np.arange(len(places)), sizes)
+    place = np.concatenate([np.fromiter(sorted(each), np.int64) for each in places])
+    share = 1 / np.sqrt(sizes[text])
+    wanted = np.array(out, np.float64)
+    counts = np.where(out, _RARE, 1.0)
+    counts /= counts.sum()
+    fitted, first, second = (np.zeros(topics.PLACES + 1) for _ in range(3))  # the bias last
+    for step in range(1, _TOPIC_STEPS + 1):
+        sums = np.bincount(text, share * fitted[place], len(places)) + fitted[-1]
+        error = (1 / (1 + np.exp(-sums)) - wanted) * counts
+        slope = _TOPIC_PULL * fitted
+        slope[:-1] += np.bincount(place, share * error[text], topics.PLACES)
+        slope[-1] = error.sum()
+        first, second = 0.9 * first + 0.1 * slope, 0.99 * second + 0.01 * slope**2
+        pace = 0.3 * (1 - step / _TOPIC_STEPS) + 0.01
+        fitted -= pace * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.99**step)) + 1e-9)
+    return fitted[:-1], float(fitted[-1])
 
 
 def _rows(case: Case) -> Array:

@@ -11,8 +11,11 @@ import pytest
 
 from functions.setup.compiled import Corpus, load
 from functions.setup.index import build
+from functions.shared import topics
 from functions.shared.conditions import State, read
 from functions.shared.embeddings import DIMENSIONS, E5, Embedder, EmbeddingFailed
+from functions.shared.hangul import sound
+from functions.shared.phrases import Reading
 from functions.shared.postgres import Database, Unavailable
 from functions.shared.search import Found, Rulebook
 from knative.local.parts import Addresses
@@ -116,6 +119,8 @@ def test_a_name_said_in_any_way_is_found(rulebook: Rulebook, text: str, item: st
         "휴대폰 요금제 추천해줘",
         "신발 사이즈",
         "김치찌개 끓이는 법",
+        "요가매트 두께",
+        "신문 구독 해지",
         "우라늄",
         "ㅋㅋㅋ",
         "",
@@ -127,6 +132,19 @@ def test_what_is_not_about_waste_is_refused(rulebook: Rulebook, text: str) -> No
     found = rulebook.search(text)
     assert found.decision == "not_found"
     assert found.question is None
+
+
+def test_the_same_name_with_other_words_around_it_is_answered(rulebook: Rulebook) -> None:
+    assert rulebook.search("요가매트 버리는 법").decision == "match"
+    assert rulebook.search("신문 한 뭉치").decision == "match"
+
+
+def test_what_is_said_around_the_names_is_known_whatever_they_are() -> None:
+    names = {sound("요가매트"), sound("신문")}
+    assert Reading("요가매트 2개 두께는?", names).around == "□ 0개 두께는?"
+    assert Reading("", names).around == ""
+    assert topics.elsewhere(Reading("신문 두께", names).around) == topics.elsewhere("□ 두께") > 0.5
+    assert topics.elsewhere(Reading("신문 부러짐", names).around) < 0.5
 
 
 def test_a_thing_that_follows_is_not_the_thing_before_it(rulebook: Rulebook) -> None:
@@ -194,6 +212,13 @@ def test_a_region_has_its_own_way(rulebook: Rulebook) -> None:
         ("안 깨진", {"damage": "intact"}),
         ("내용물 남은", {"contents": "remaining"}),
         ("다 쓴", {"contents": "empty"}),
+        ("반 남음", {"contents": "remaining"}),
+        ("반찬통 오래됨", {}),
+        ("우산대 부러짐", {"damage": "broken"}),
+        ("눅눅해진", {}),
+        ("선물든 상자", {}),
+        ("카페트 2미터", {"size": "large"}),
+        ("카페트 2미터 이하", {}),
         ("코팅된", {"material": "coated"}),
         ("무라벨", {"label": "off"}),
         ("뚜껑 닫은", {"cap": "on"}),

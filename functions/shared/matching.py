@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from functions.shared import topics
 from functions.shared.hangul import SLIP, distance, normal, slips
 from functions.shared.phrases import Reading, Span
 from functions.shared.weights import BY_MEANING, BY_NAME, NONE_BY_MEANING, NONE_BY_NAME
@@ -55,7 +56,7 @@ FEATURES = (
     "said_far",  # a name said that means something else
 )
 #: What speaks for none of the candidates.
-NONE_FEATURES = ("bias", "other_topic", "asks", "strange", "said", "near", "disposal", "outside")
+NONE_FEATURES = ("bias", "other_topic", "elsewhere", "strange", "said", "near", "disposal", "outside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class _View:
         return [
             1.0,
             float(reading.other_topic),
-            float(reading.asks),
+            topics.elsewhere(reading.around),
             reading.strange * (1 - self._typo),
             float(bool(reading.said)),
             max(self._nearest[0], 0.0) if self._nearest else 0.0,

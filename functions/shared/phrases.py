@@ -94,6 +94,7 @@ _CLOSED, _LEADING = "ㅁ", "ㄴㄹ"
 _HOLDS = re.compile(
     r"(?:빈|다\s?쓴)?(?:봉지|봉투|통|병|박스|상자|팩|포장|껍데기|껍질|비닐|캔|튜브|케이스|라벨|뚜껑|파우치|컵|펌프|망|심|필름|커버)"
 )
+_BESIDE = re.compile(r"(?:with|without|from|inside)(?:the|a|my)?$")
 _CIRCUMSTANCE = ("에", "에서", "로", "으로", "에다", "에다가", "에게", "까지", "부터")
 _ROLES = tuple(
     (role, re.compile("|".join(f"(?:{pattern})" for pattern in patterns)))
@@ -156,9 +157,8 @@ class Reading:
         self.disposal = topics.disposal(self.text)
         #: About something else than throwing things away: "휴대폰 요금제 추천".
         self.other_topic = topics.other(self.text)
-        self.asks = topics.asks(self.text)
         roles = self._roles()
-        kept = [i for i, c in enumerate(self.text) if c.isalnum()][:_LONGEST_TEXT]
+        self._kept = kept = [i for i, c in enumerate(self.text) if c.isalnum()][:_LONGEST_TEXT]
         self.letters = "".join(self.text[i] for i in kept)
         self.roles = [roles[i] for i in kept]
         for role in (CONDITION, ASKING, FILLER, VERB):  # no name but in what describes or asks: "플라스틱?", "쓰레기?"
@@ -182,6 +182,17 @@ class Reading:
     def strange(self) -> float:
         """How much of what is named is unknown, 0 to 1."""
         return sum(self.unknown) / self._things if self._things else 0.0
+
+    @cached_property
+    def around(self) -> str:
+        """The sentence without its names and numbers: "□ 고치는 곳"."""
+        named = {self._kept[i] for span in self.said for i in range(span.start, span.end)}
+        text = ""
+        for i, c in enumerate(self.text[: self._kept[-1] + 2] if self._kept else ""):
+            shown = topics.NAME if i in named else "0" if c.isdigit() else c if c.isalnum() or c == "?" else " "
+            if shown not in (topics.NAME, "0", " ") or not text.endswith(shown):
+                text += shown
+        return text.strip()
 
     @cached_property
     def plain(self) -> bool:
@@ -224,7 +235,7 @@ class Reading:
             joined=joined / (joined + size),
             compound=compound / (compound + size),
             after=after / (after + size),
-            aside=particle in _CIRCUMSTANCE,
+            aside=particle in _CIRCUMSTANCE or bool(_BESIDE.search(self.letters[: span.start])),
             next=not particle and any(other.start == span.end for other in self.said),
             held=not particle and bool(_HOLDS.match(self.letters, span.end)),
             tells=later > 0 and self._leads(told),

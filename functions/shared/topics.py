@@ -1,11 +1,24 @@
 """Whether a question is about throwing something away, or wants something else of the thing: to buy, use or cook it.
 
-A thing's name alone does not say it: "바이올린" is asked about, "바이올린 학원" is not. Standard library only.
+A thing's name alone does not say it: "바이올린" is asked about, "바이올린 학원" is not. What is said around
+the names does, whatever they are; how people say it was learnt from the practice questions (`topics.bin`). Standard
+library only.
 """
 
 from __future__ import annotations
 
+import math
 import re
+import struct
+import zlib
+from functools import cache
+from pathlib import Path
+
+FILE = Path(__file__).with_name("topics.bin")
+#: A sentence is known by its runs of up to so many letters, each counted in one of so many places.
+RUN, PLACES = 4, 1 << 13
+#: Stands for a name. The file: the scale of its weights, their bias, a signed byte for each place.
+NAME, HEAD = "□", struct.Struct("<ff")
 
 _DISPOSAL = (
     r"버[려리릴렸린림]|배출|분리\s?(?:수거|배출)|재활용|수거(?!리)|폐기|쓰레기|처분|처리|내놓|내다\s?놓|[일음]쓰(?![가-힣]{2})",
@@ -61,17 +74,6 @@ _ABOUT_DISPOSAL = re.compile("|".join(_DISPOSAL))
 _ABOUT_OTHERS = re.compile("|".join(_OTHER))
 
 
-_ASKS = re.compile(
-    r"\?|(?:나요|까요?|는지|인가요?|죠|되나|돼요|어때|일까|할까|을까|뭐|무엇|누구|언제|왜|몇|얼마|어느|어떤)(?![가-힣])|"
-    r"(?<![가-힣])(?:왜|뭐|언제|몇|얼마나|어떻게|어떤|누가)|\b(?:how|what|why|when|which|who|can i|is it|does)\b"
-)
-
-
-def asks(text: str) -> bool:
-    """Whether it is a question, though not about throwing away."""
-    return not disposal(text) and bool(_ASKS.search(text))
-
-
 def disposal(text: str) -> bool:
     """Whether `text` (canonical) speaks of throwing away at all; a bare name does not, and need not."""
     return bool(_ABOUT_DISPOSAL.search(text))
@@ -80,3 +82,23 @@ def disposal(text: str) -> bool:
 def other(text: str) -> bool:
     """Whether it wants something else of the thing."""
     return not disposal(text) and bool(_ABOUT_OTHERS.search(text))
+
+
+def elsewhere(around: str) -> float:
+    """How likely something else is wanted, 0 to 1. `around`: the sentence, a NAME for each name of a thing in it."""
+    scale, bias, weights = _learnt()
+    places = runs(around)
+    return 1 / (1 + math.exp(-bias - scale * sum(weights[place] for place in places) / math.sqrt(len(places) or 1)))
+
+
+def runs(around: str) -> set[int]:
+    """The places of all runs of letters; word ends count as letters."""
+    text = f" {around} "
+    found = (text[i : i + size] for size in range(1, RUN + 1) for i in range(len(text) - size + 1))
+    return {zlib.crc32(run.encode()) % PLACES for run in found if run.strip()}
+
+
+@cache
+def _learnt() -> tuple[float, float, memoryview]:
+    data = FILE.read_bytes()
+    return *HEAD.unpack_from(data), memoryview(data)[HEAD.size :].cast("b")

@@ -1,27 +1,27 @@
 """Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    2.963,  # exact
-    -0.768,  # sounds
-    1.226,  # inside
-    2.844,  # alike
-    2.368,  # length
-    -0.718,  # aside
-    0.220,  # next
-    0.269,  # held
-    -1.525,  # tells
-    1.078,  # later
-    -1.542,  # after
-    -1.339,  # joined
-    0.365,  # cover
-    0.715,  # most
-    0.462,  # whole
-    0.450,  # head
-    0.643,  # head_length
-    -0.220,  # head_first
-    0.008,  # head_last
-    -1.259,  # word
-    -1.573,  # word_of
+    3.407,  # exact
+    -1.107,  # sounds
+    1.678,  # inside
+    3.337,  # alike
+    2.270,  # length
+    -0.835,  # aside
+    0.290,  # next
+    -0.145,  # held
+    -1.766,  # tells
+    0.738,  # later
+    -0.703,  # after
+    -0.289,  # joined
+    1.022,  # cover
+    1.034,  # most
+    0.196,  # whole
+    0.352,  # head
+    0.488,  # head_length
+    -0.046,  # head_first
+    -0.104,  # head_last
+    -1.650,  # word
+    -1.563,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
@@ -31,52 +31,52 @@ BY_NAME = (
     0.000,  # said_far
 )
 BY_MEANING = (
-    0.699,  # exact
-    0.847,  # sounds
-    -0.150,  # inside
-    2.287,  # alike
-    0.049,  # length
-    -0.290,  # aside
-    0.274,  # next
-    0.739,  # held
-    -0.440,  # tells
-    1.460,  # later
-    -0.402,  # after
-    0.109,  # joined
-    0.584,  # cover
-    1.404,  # most
-    0.666,  # whole
-    0.894,  # head
-    -0.468,  # head_length
-    -0.459,  # head_first
-    0.401,  # head_last
-    -1.671,  # word
-    -1.080,  # word_of
-    1.035,  # option
-    2.306,  # near
-    0.379,  # nearest
-    -0.274,  # first
-    2.158,  # near_unsaid
-    -1.227,  # alike_far
-    -1.166,  # said_far
+    0.839,  # exact
+    0.496,  # sounds
+    -0.119,  # inside
+    2.373,  # alike
+    -0.136,  # length
+    -0.569,  # aside
+    0.482,  # next
+    0.450,  # held
+    -0.760,  # tells
+    0.999,  # later
+    -0.151,  # after
+    0.216,  # joined
+    0.778,  # cover
+    1.309,  # most
+    0.665,  # whole
+    0.606,  # head
+    -0.401,  # head_length
+    -0.421,  # head_first
+    0.197,  # head_last
+    -1.863,  # word
+    -0.985,  # word_of
+    0.999,  # option
+    1.673,  # near
+    0.910,  # nearest
+    -0.064,  # first
+    1.638,  # near_unsaid
+    -1.045,  # alike_far
+    -0.791,  # said_far
 )
 NONE_BY_NAME = (
-    2.517,  # bias
-    4.729,  # other_topic
-    0.537,  # asks
-    0.907,  # strange
-    0.298,  # said
+    -0.147,  # bias
+    3.738,  # other_topic
+    7.042,  # elsewhere
+    -0.337,  # strange
+    1.533,  # said
     0.000,  # near
-    -1.235,  # disposal
+    -1.126,  # disposal
     0.000,  # outside
 )
 NONE_BY_MEANING = (
-    0.730,  # bias
-    3.326,  # other_topic
-    -0.145,  # asks
-    0.039,  # strange
-    -0.899,  # said
-    1.984,  # near
-    -1.283,  # disposal
-    2.514,  # outside
+    -1.905,  # bias
+    2.902,  # other_topic
+    5.986,  # elsewhere
+    -0.848,  # strange
+    -0.323,  # said
+    1.963,  # near
+    -0.971,  # disposal
+    1.560,  # outside
 )
