@@ -144,7 +144,7 @@ def open_at(browser: Browser, site: str, made: Made) -> Callable[..., AbstractCo
         context.route(re.compile("/api/v1/"), made.answer)
         try:
             visitor = Visitor(context, site)
-            visitor.page.set_default_timeout(10_000)
+            visitor.page.set_default_timeout(30_000)
             visitor.page.goto(f"{site}#/{view}")
             yield visitor
         finally:

@@ -56,11 +56,15 @@ def features(documents: Iterable[Document]) -> set[str]:
 
 
 def ansible_sets_the_flags(root: Path = ROOT) -> Iterator[str]:
-    """Ansible alone owns `config-features`: it enables every flag of knative/serving, and no overlay applies them."""
+    """Ansible alone owns `config-features`: it enables every flag of knative/serving, and no overlay applies them.
+    Kourier's log is off."""
     needed = features(load_all(root / "knative/serving/features.yaml"))
     given = load(root / "ansible/roles/knative/defaults/main.yml")["knative_features"]
     for flag in sorted(needed - {flag for flag, value in given.items() if value == "enabled"}):
         yield f"ansible/roles/knative/defaults/main.yml: {flag} is not enabled, and functions need it (knative/serving)"
+    kourier = load(root / "ansible/roles/knative/vars/main.yml").get("knative_kourier_map") or {}
+    if (kourier.get("data") or {}).get("enable-service-access-logging") != "false":
+        yield "ansible/roles/knative/vars/main.yml: Kourier logs queries, and with them where citizens are"
     for file in sorted((root / "knative/overlays").rglob("kustomization.yaml")):
         if any(Path(each).name == "serving" for each in load(file).get("resources", [])):
             yield f"{file.relative_to(root)}: applies knative/serving, which Ansible owns"

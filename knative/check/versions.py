@@ -12,9 +12,6 @@ from knative.check.documents import ROOT, Document, load, strings, title
 
 OURS = "ghcr.io/sesacthon/waste-coach-"
 
-
-#: What only a node has: ansible/versions.yml names it alone.
-NODE_ALONE = {"containerd", "pause", "calico"}
 #: The newest minor version of Knative that a minor version of Kubernetes runs.
 KNATIVE = {"1.28": 16, "1.29": 16, "1.30": 17, "1.31": 18, "1.32": 19}
 
@@ -60,7 +57,7 @@ def ansible_installs_them(root: Path = ROOT) -> Iterator[str]:
     here = known(root)
     for what, version in load(file)["versions"].items():
         entry = here.get(what)
-        if entry is None and what not in NODE_ALONE:
+        if entry is None:
             yield f"ansible/versions.yml: {what} {version} is not in knative/versions.yaml, which names all that is run"
         if entry is not None and str(entry["version"]) != str(version):
             yield f"ansible/versions.yml: {what} {version}, versions.yaml says {entry['version']}"

@@ -3,10 +3,11 @@
     python -m knative.secrets manifests | kubectl apply -f -
     python -m knative.secrets parameters --jwt-public jwt-public.yaml
 
-`manifests` prints every Secret, and the ConfigMap jwt-public, for a cluster without external-secrets (dev); the keys of
-others come from the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (one pair for all functions there),
-OPENAI_API_KEY, CENTRES_API_KEY. `parameters` prints, as one JSON object, what prod keeps in Parameter Store (name below
-/growbin-prod/ and its value) as far as it is ours to invent; the rest is put there by hand. Nothing is stored.
+`manifests` prints every Secret, and the ConfigMap jwt-public, for a cluster without external-secrets (one-node); the
+keys of others come from the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (one pair for all functions
+there), OPENAI_API_KEY, CENTRES_API_KEY. `parameters` prints, as one JSON object, what prod keeps in Parameter Store
+(name below /growbin-prod/ and its value) as far as it is ours to invent; the rest is put there by hand.
+Nothing is stored.
 """
 
 from __future__ import annotations
