@@ -30,6 +30,9 @@ from tests.ansible_runs import (
     releases,
 )
 
+#: Little of what runs here is counted (pyproject.toml), and all of it would be slower.
+pytestmark = pytest.mark.unmeasured
+
 MASTER, STORAGE = HOSTS
 
 

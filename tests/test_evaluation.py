@@ -118,6 +118,7 @@ def test_an_interval_is_wilsons() -> None:
 # --- the answers
 
 
+@pytest.mark.unmeasured
 def test_the_report_half_keeps_what_was_reached_and_beats_simpler_ways(
     rulebook: Rulebook, simpler: list[Any], rows: list[dict[str, str]]
 ) -> None:

@@ -22,6 +22,9 @@ from tests.conftest import migrated
 from tests.rows import somebody
 from tests.steps import World
 
+#: Little of what runs here is counted (pyproject.toml), and all of it would be slower.
+pytestmark = pytest.mark.unmeasured
+
 MASTER = HOSTS[0]
 
 

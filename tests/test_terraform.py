@@ -21,6 +21,9 @@ from functions.recover.photos import REPLAYABLE
 from functions.shared import naming
 from terraform import checks, provider, reading, schema
 
+#: Little of what runs here is counted (pyproject.toml), and all of it would be slower.
+pytestmark = pytest.mark.unmeasured
+
 REPOSITORY = Path(__file__).parents[1]
 FILES = reading.files()
 TREE = reading.tree(FILES)

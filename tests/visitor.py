@@ -18,6 +18,9 @@ from knative.local.sample import draw
 STATE = Path(__file__).parents[1] / ".local" / "tests" / "page"
 PHONE = {"width": 390, "height": 844}
 
+# Beside other workers that start whole systems, a page may wait long for its turn.
+expect.set_options(timeout=30_000)
+
 
 def t(key: str, **values: object) -> str:
     """The Korean text of the catalogue."""
