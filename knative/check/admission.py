@@ -17,6 +17,7 @@ from knative.check.documents import (
     Pods,
     kind,
     labels,
+    leaves,
     name,
     notes,
     of_kind,
@@ -155,7 +156,9 @@ def every_object_would_be_taken(documents: Iterable[Document]) -> Iterator[str]:
 
 def _object(document: Document) -> Iterator[str]:
     yield from (f"annotation {key}: no key" for key in notes(document) if not KEY.fullmatch(key.lower()))
-    yield from (f"{path}: {value}, below zero" for path, value in _below_zero(document.get("spec") or {}))
+    for path, value in leaves(document.get("spec") or {}, "spec"):
+        if path.rpartition(".")[2] in COUNTS and isinstance(value, int) and value < 0:
+            yield f"{path}: {value}, below zero"
     if document["kind"] in OF_KIND and kind(document)[0] != SERVING:
         yield from OF_KIND[document["kind"]](document)
 
@@ -258,17 +261,6 @@ OF_KIND: dict[str, Callable[[Document], Iterator[str]]] = {
     "Trigger": _delivering,
     "Broker": _delivering,
 }
-
-
-def _below_zero(value: object, path: str = "spec") -> Iterator[tuple[str, int]]:
-    if isinstance(value, dict):
-        for key, below in value.items():
-            if key in COUNTS and isinstance(below, int) and below < 0:
-                yield f"{path}.{key}", below
-            yield from _below_zero(below, f"{path}.{key}")
-    elif isinstance(value, list):
-        for place, below in enumerate(value):
-            yield from _below_zero(below, f"{path}[{place}]")
 
 
 def every_traffic_is_whole(documents: Iterable[Document]) -> Iterator[str]:

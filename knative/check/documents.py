@@ -104,16 +104,21 @@ def pods(documents: Iterable[Document]) -> Iterator[Pods]:
                 yield Pods(document, spec.get("template", {}), 1)
 
 
-def strings(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every text below `value` with its path."""
+def leaves(value: object, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Everything below `value` that holds nothing itself, with its path."""
     if isinstance(value, dict):
         for key, below in value.items():
-            yield from strings(below, f"{path}.{key}" if path else str(key))
+            yield from leaves(below, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list):
         for place, below in enumerate(value):
-            yield from strings(below, f"{path}[{place}]")
-    elif isinstance(value, str):
+            yield from leaves(below, f"{path}[{place}]")
+    else:
         yield path, value
+
+
+def strings(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text below `value` with its path."""
+    return ((where, leaf) for where, leaf in leaves(value, path) if isinstance(leaf, str))
 
 
 #: libyaml's reader where Python was built with it: the same documents, several times as fast.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from knative.check.documents import (
     ROOT,
     Document,
     kind,
     labels,
+    leaves,
     load,
     name,
     namespace,
@@ -162,7 +162,7 @@ def charts_open_nothing(root: Path = ROOT) -> Iterator[str]:
     """Values of charts: no password, nobody who has not signed in, no way in beside the gateway."""
     for file in sorted((root / VALUES).glob("*.yaml")):
         where, told = file.relative_to(root).as_posix(), load(file)
-        for path, value in _leaves(told):
+        for path, value in leaves(told):
             last = path.rpartition(".")[2]
             secret = isinstance(value, str) and (SECRET.search(value) or SECRET_NAME.search(last.upper()))
             if secret and not NAMED.search(last):
@@ -174,17 +174,6 @@ def charts_open_nothing(root: Path = ROOT) -> Iterator[str]:
                 yield f"{where}: {path}: {value}: a way in beside the gateway"
             if path.endswith("ingress.enabled") and value is True:
                 yield f"{where}: {path}: a way in beside the gateway"
-
-
-def _leaves(value: object, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, below in value.items():
-            yield from _leaves(below, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list):
-        for place, below in enumerate(value):
-            yield from _leaves(below, f"{path}[{place}]")
-    else:
-        yield path, value
 
 
 CHECKS = [

@@ -14,6 +14,7 @@ from functions.shared import metrics
 from functions.shared.metrics import Histogram
 from knative.check.documents import (
     ROOT,
+    SERVING,
     Document,
     kind,
     labels,
@@ -241,7 +242,7 @@ def every_dashboard_is_found_and_read(documents: list[Document]) -> Iterator[str
 def every_monitor_finds_its_pods(documents: list[Document]) -> Iterator[str]:
     """In namespaces that are there; of pods of ours also by their labels and a port that they have."""
     spaces = {name(each) for each in of_kind(documents, "v1", "Namespace")} | INSTALLED
-    made = [each for each in pods(documents) if each.owner["apiVersion"] != "serving.knative.dev/v1"]
+    made = [each for each in pods(documents) if each.owner["apiVersion"] != SERVING]
     for monitor in of_kind(documents, MONITORING, "PodMonitor"):
         spec = monitor["spec"]
         wanted = (spec.get("namespaceSelector") or {}).get("matchNames") or []

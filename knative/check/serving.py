@@ -96,8 +96,6 @@ def _of_pod(made: Pods, enabled: set[str]) -> Iterator[str]:
             yield f"volume {volume['name']} is not mounted"
         if "persistentVolumeClaim" in volume and "kubernetes.podspec-persistent-volume-claim" not in enabled:
             yield "persistentVolumeClaim is refused without the flag kubernetes.podspec-persistent-volume-claim"
-        if "emptyDir" in volume and "medium" not in volume["emptyDir"] and "sizeLimit" not in volume["emptyDir"]:
-            yield f"volume {volume['name']}: an emptyDir without a sizeLimit fills the node"
     if sum(len(each.get("ports", [])) for each in made.containers) > 1:
         yield "two ports, where Knative takes one"
 

@@ -156,12 +156,12 @@ def _references(spec: Document) -> Iterator[tuple[str, str, str, bool]]:
                 ref = (variable.get("valueFrom") or {}).get(kind)
                 if ref:
                     yield what, ref["name"], ref["key"], bool(ref.get("optional"))
-        for secret in spec.get("imagePullSecrets", []):
-            yield "Secret", secret["name"], "", False
         for source in each.get("envFrom", []):
             for kind, what in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
                 if kind in source:
                     yield what, source[kind]["name"], "", bool(source[kind].get("optional"))
+    for secret in spec.get("imagePullSecrets", []):
+        yield "Secret", secret["name"], "", False
     for volume in spec.get("volumes", []):
         if "configMap" in volume:
             yield "ConfigMap", volume["configMap"]["name"], "", bool(volume["configMap"].get("optional"))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from knative.check.documents import ROOT, load, strings
+from knative.check.documents import ROOT, leaves, load, strings
 from knative.check.versions import OURS
 
 FOLDER = ".github/workflows"
@@ -107,22 +107,13 @@ def every_step_is_pinned_and_seen(root: Path = ROOT) -> Iterator[str]:
                 yield f"{where}: {path}: {found[0].strip()!r} passes over a failure or runs what nobody read"
             if re.search(r"(^|\.)if$", path) and word.strip("${} ") == "false":
                 yield f"{where}: {path}: never runs"
-        for path, value in _flags(flow):
+        for path, value in leaves(flow):
+            if not isinstance(value, bool):
+                continue
             if path.endswith(".if"):
                 yield f"{where}: {path}: {value}"
             if path.endswith("continue-on-error"):
                 yield f"{where}: {path}: passes over a failure"
-
-
-def _flags(value: object, path: str = "") -> Iterator[tuple[str, bool]]:
-    if isinstance(value, dict):
-        for key, below in value.items():
-            yield from _flags(below, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list):
-        for place, below in enumerate(value):
-            yield from _flags(below, f"{path}[{place}]")
-    elif isinstance(value, bool):
-        yield path, value
 
 
 def nobody_may_more_than_they_do(root: Path = ROOT) -> Iterator[str]:

@@ -20,11 +20,13 @@ from knative.check.documents import (
     services,
     title,
 )
+from knative.local.manifests import AUTOSCALING
 
 #: Keeps something of its own on one volume: a second copy would be another truth.
 ALONE = {"postgres", "redis"}
 #: What a function's probes ask: answered by the function itself, without a database.
 HEALTH = "/healthz"
+BURST = AUTOSCALING + "target-burst-capacity"
 
 
 def every_selector_finds_its_pods(documents: list[Document]) -> Iterator[str]:
@@ -103,7 +105,7 @@ def every_function_keeps_the_house_rules(documents: list[Document]) -> Iterator[
             secret = ((variable.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name", "")
             if secret.startswith(("postgres", "s3")) and not secret.endswith(f"-{name(service)}"):
                 yield f"{title(service)}: {variable['name']} is another's: Secret {secret}"
-        burst = ((made.template.get("metadata") or {}).get("annotations") or {}).get(BURST)
+        burst = notes(made.template).get(BURST)
         if "TRUSTED_PROXIES" in variables and burst != "-1":
             yield f'{title(service)}: counts the activator among its proxies and has not {BURST}: "-1"'
 
@@ -185,8 +187,6 @@ def prod_survives_one(documents: Iterable[Document], environment: str = "prod") 
         if name(document) == "gateway" and int(document["spec"].get("replicas", 1)) < 2:
             yield f"{title(document)}: {document['spec'].get('replicas', 1)} replicas in prod: the only door"
 
-
-BURST = "autoscaling.knative.dev/target-burst-capacity"
 
 CHECKS = [
     every_selector_finds_its_pods,

@@ -47,9 +47,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 NAME = "growbin"  # the database, its owner, RabbitMQ's user, the S3 access key
-MAX_CONNECTIONS = (
-    200  # of PostgreSQL; as in knative/data/postgres.yaml, against which `make check-cluster` holds every pool
-)
+MAX_CONNECTIONS = 200  # of PostgreSQL, as in the cluster: `make check-cluster` adds up every pool
 _NOT_YET = (OSError, psycopg.Error, redis.RedisError, AMQPError, BotoCoreError, ClientError)
 
 # The kernel's "your parent died" really means "the thread that started you ended". So one thread that lives as long as
