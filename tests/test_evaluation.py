@@ -89,11 +89,12 @@ def test_the_set_is_large_varied_and_sound(rows: list[dict[str, str]], corpus: C
     for kind in ("typo", "nospace", "slang", "condition", "sentence", "english", "part"):
         assert count("kind", kind) >= 30, kind
     items = corpus.entries.items
-    others = [row for name in ("tuning", "practice") for row in evaluation.questions(FOLDER / "eval" / f"{name}.tsv")]
-    assert len(others) > 10_000
-    for row in rows + others:
+    tuning, practice = (evaluation.questions(FOLDER / "eval" / f"{name}.tsv") for name in ("tuning", "practice"))
+    assert len(practice) > 25_000
+    for row in [*rows, *tuning, *practice]:
         assert evaluation.alternatives(row["decision"]) <= {"match", "ambiguous", "not_found"}, row
         assert evaluation.alternatives(row["item"]) <= items.keys(), row
+    for row in [*rows, *tuning]:  # practice teaches items only
         assert row["decision"] != "match" or row["destination"], row
 
 

@@ -120,15 +120,7 @@ class Questions:
 
     def __init__(self, file: Path = TUNED) -> None:
         self._published = Published()
-        with np.load(file) as kept:
-            tensors = {name: kept[name] for name in kept.files}
-        self._layers: list[dict[str, Floats]] = [{} for _ in range(LAYERS)]
-        for name, values in tensors.items():
-            layer, _, rest = name.removeprefix("l").partition(".")
-            if not rest.endswith(".scale"):
-                self._layers[int(layer)][rest] = (
-                    values * tensors[f"{name}.scale"] if values.dtype == np.int8 else values
-                )
+        self._layers = tuned(file)
         read = self._published.floats
         self._place = read("emb.pos").reshape(-1, HIDDEN) + read("emb.type")[:HIDDEN]
         self._first = read("emb.ln.w"), read("emb.ln.b")
@@ -145,6 +137,19 @@ class Questions:
             x = _normed(x + _through(layer, "fo", _gelu(_through(layer, "fi", x))), layer["oln.w"], layer["oln.b"])
         mean = x.mean(0)
         return np.asarray(mean / np.linalg.norm(mean), np.float32)
+
+
+def tuned(file: Path = TUNED) -> list[dict[str, Floats]]:
+    """The tensors of each layer ("q.w", "aln.b" …) as `narrowed` stored them."""
+    with np.load(file) as kept:
+        tensors = {name: kept[name] for name in kept.files}
+    layers: list[dict[str, Floats]] = [{} for _ in range(LAYERS)]
+    for name, values in tensors.items():
+        layer, _, rest = name.removeprefix("l").partition(".")
+        if not rest.endswith(".scale"):
+            scaled = values * tensors[f"{name}.scale"] if values.dtype == np.int8 else values
+            layers[int(layer)][rest] = np.asarray(scaled, np.float32)
+    return layers
 
 
 def narrowed(layers: dict[str, Floats]) -> dict[str, npt.NDArray[np.generic]]:
