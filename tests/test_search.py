@@ -147,6 +147,18 @@ def test_what_is_said_around_the_names_is_known_whatever_they_are() -> None:
     assert topics.elsewhere(Reading("신문 부러짐", names).around) < 0.5
 
 
+def test_what_is_dealt_with_is_not_what_is_asked_about() -> None:
+    names = frozenset(sound(name) for name in ("포스터", "압정", "우유팩"))
+
+    def done(text: str) -> list[bool]:
+        reading = Reading(text, names)
+        return [reading.place(span).done for span in reading.said]
+
+    assert done("포스터는 떼서 종이에 버렸고 벽에 꽂았던 압정은요") == [True, False]
+    assert done("우유팩 말고 압정") == [True, False]
+    assert done("우유팩 버렸는데 괜찮아요?") == [False]
+
+
 def test_a_thing_that_follows_is_not_the_thing_before_it(rulebook: Rulebook) -> None:
     assert rulebook.search("칫솔 케이스").decision != "match"
     assert rulebook.search("고무장갑").decision == "match"
@@ -220,6 +232,8 @@ def test_a_region_has_its_own_way(rulebook: Rulebook) -> None:
         ("카페트 2미터", {"size": "large"}),
         ("카페트 2미터 이하", {}),
         ("코팅된", {"material": "coated"}),
+        ("알루미늄 튜브 아니고 플라스틱 튜브", {"material": "plastic"}),
+        ("유리 말고 나무", {"material": "wood"}),
         ("무라벨", {"label": "off"}),
         ("뚜껑 닫은", {"cap": "on"}),
         ("너무 큰", {"size": "large"}),

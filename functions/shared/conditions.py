@@ -251,6 +251,8 @@ _WORDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("material", "vinyl", (r"비닐|\bvinyl\b",)),
     ("material", "paper", (r"종이|\bpaper\b",)),
 )
+#: Behind a material that it is not of: "알루미늄 튜브 아니고".
+_NOT_OF = re.compile(r"\s?(?:[가-힣]{1,4}\s?)?(?:이|은|는|가)?\s?(?:아니[고라]|아닌|말고)")
 _PATTERNS = tuple((axis, value, re.compile("|".join(said))) for axis, value, said in _WORDS)
 
 
@@ -264,6 +266,8 @@ def find(text: str) -> Iterator[tuple[str, str, int, int]]:
 def read(text: str) -> State:
     """The state a citizen described. Axes nobody spoke of stay unknown."""
     said: dict[str, str] = {}
-    for axis, value, _, _ in find(canonical(text)):
-        said.setdefault(axis, value)
+    text = canonical(text)
+    for axis, value, _, end in find(text):
+        if axis != "material" or not _NOT_OF.match(text, end):
+            said.setdefault(axis, value)
     return State(**said)

@@ -35,6 +35,7 @@ FEATURES = (
     "next",  # another name follows at once
     "held",  # a bag, a box or a lid of it was named
     "tells",  # it belongs to what is told of a later name
+    "done",  # it is denied or dealt with before something else is asked about
     "later",  # other names follow
     "after",  # a further thing follows that it merely describes
     "joined",  # something unknown is written together with its front
@@ -189,6 +190,7 @@ def _said(reading: Reading, span: Span, alike: float) -> list[float]:
         float(place.next),
         float(place.held),
         float(place.tells),
+        float(place.done),
         min(place.later, 2) / 2,
         place.after,
         place.joined,

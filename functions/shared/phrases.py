@@ -95,6 +95,12 @@ _HOLDS = re.compile(
     r"(?:빈|다\s?쓴)?(?:봉지|봉투|통|병|박스|상자|팩|포장|껍데기|껍질|비닐|캔|튜브|케이스|라벨|뚜껑|파우치|컵|펌프|망|심|필름|커버)"
 )
 _BESIDE = re.compile(r"(?:with|without|from|inside)(?:the|a|my)?$")
+#: What is said of a thing that is not the one asked about: it is denied, or dealt with already.
+_DONE_WITH = re.compile(
+    r"말고|빼고|빼놓고|뺐[고는]|제외|아니[고라]|(?:버렸|냈|내놨|넣었|먹었|마셨|줬|치웠|뗐|팔았|모았|챙겼|재활용했)(?:고|는데|지만)|"
+    r"(?:버리|떼|팔|주|놔두|남겨두|씻|재활용하)고|떼서|재활용인데|멀쩡|괜찮"
+)
+_FARTHEST = 14  # letters behind a name where that is looked for
 _CIRCUMSTANCE = ("에", "에서", "로", "으로", "에다", "에다가", "에게", "까지", "부터")
 _ROLES = tuple(
     (role, re.compile("|".join(f"(?:{pattern})" for pattern in patterns)))
@@ -125,6 +131,7 @@ class Place:
     `aside`: it says where or by what ("약국에서"). `next`: another name follows at once ("폰" in "폰 액정 필름").
     `held`: what it comes in is named ("츄르" in "츄르 봉지").
     `tells`: it belongs to what is told of a later name ("곰국" in "곰국 끓이던 들통").
+    `done`: it is denied or dealt with before something else is asked about ("망치는 치웠고").
     `earlier`, `later`: so many other names.
     `cover`: how much of what has to be explained it explains; `most`: how much of what known names do.
     """
@@ -136,6 +143,7 @@ class Place:
     next: bool
     held: bool
     tells: bool
+    done: bool
     earlier: int
     later: int
     cover: float
@@ -239,11 +247,18 @@ class Reading:
             next=not particle and any(other.start == span.end for other in self.said),
             held=not particle and bool(_HOLDS.match(self.letters, span.end)),
             tells=later > 0 and self._leads(told),
+            done=self._done(span.end),
             earlier=sum(other.end <= span.start and self.roles[other.start] == THING for other in self.said),
             later=later,
             cover=min(inside / self._things, 1.0) if self._things else 1.0,
             most=min(inside / self._known, 1.0) if self._known else 1.0,
         )
+
+    def _done(self, start: int) -> bool:
+        """Whether what is told behind a name, before the next one, sets it aside for something that follows."""
+        end = min((other.start for other in self.said if other.start >= start), default=len(self.letters))
+        told = _DONE_WITH.search(self.letters, start, min(end, start + _FARTHEST))
+        return told is not None and THING in self.roles[told.end() :]
 
     def _leads(self, start: int) -> bool:
         """Whether what is told up to the next name is told of that one: "끓이던", "발라먹고"."""

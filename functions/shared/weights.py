@@ -1,27 +1,28 @@
 """Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    3.407,  # exact
-    -1.107,  # sounds
-    1.678,  # inside
-    3.337,  # alike
-    2.270,  # length
-    -0.835,  # aside
-    0.290,  # next
-    -0.145,  # held
-    -1.766,  # tells
-    0.738,  # later
-    -0.703,  # after
-    -0.289,  # joined
-    1.022,  # cover
-    1.034,  # most
-    0.196,  # whole
-    0.352,  # head
-    0.488,  # head_length
-    -0.046,  # head_first
-    -0.104,  # head_last
-    -1.650,  # word
-    -1.563,  # word_of
+    3.499,  # exact
+    -0.920,  # sounds
+    1.663,  # inside
+    3.272,  # alike
+    2.132,  # length
+    -1.219,  # aside
+    0.365,  # next
+    -0.115,  # held
+    -1.666,  # tells
+    -1.653,  # done
+    0.605,  # later
+    -0.664,  # after
+    -0.280,  # joined
+    1.595,  # cover
+    1.051,  # most
+    0.274,  # whole
+    0.220,  # head
+    0.541,  # head_length
+    0.044,  # head_first
+    -0.072,  # head_last
+    -1.397,  # word
+    -1.860,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
@@ -31,52 +32,53 @@ BY_NAME = (
     0.000,  # said_far
 )
 BY_MEANING = (
-    0.839,  # exact
-    0.496,  # sounds
-    -0.119,  # inside
-    2.373,  # alike
-    -0.136,  # length
-    -0.569,  # aside
-    0.482,  # next
-    0.450,  # held
-    -0.760,  # tells
-    0.999,  # later
-    -0.151,  # after
-    0.216,  # joined
-    0.778,  # cover
-    1.309,  # most
-    0.665,  # whole
-    0.606,  # head
-    -0.401,  # head_length
-    -0.421,  # head_first
-    0.197,  # head_last
-    -1.863,  # word
-    -0.985,  # word_of
-    0.999,  # option
-    1.673,  # near
-    0.910,  # nearest
-    -0.064,  # first
-    1.638,  # near_unsaid
-    -1.045,  # alike_far
-    -0.791,  # said_far
+    1.095,  # exact
+    0.376,  # sounds
+    -0.018,  # inside
+    2.464,  # alike
+    -0.052,  # length
+    -0.965,  # aside
+    0.255,  # next
+    0.890,  # held
+    -0.241,  # tells
+    -1.106,  # done
+    0.827,  # later
+    -0.213,  # after
+    0.254,  # joined
+    1.166,  # cover
+    1.293,  # most
+    0.507,  # whole
+    0.722,  # head
+    -0.315,  # head_length
+    -0.274,  # head_first
+    0.225,  # head_last
+    -1.791,  # word
+    -1.207,  # word_of
+    1.227,  # option
+    2.194,  # near
+    0.305,  # nearest
+    -0.008,  # first
+    1.899,  # near_unsaid
+    -1.412,  # alike_far
+    -1.527,  # said_far
 )
 NONE_BY_NAME = (
-    -0.147,  # bias
-    3.738,  # other_topic
-    7.042,  # elsewhere
-    -0.337,  # strange
-    1.533,  # said
+    -0.003,  # bias
+    3.895,  # other_topic
+    7.599,  # elsewhere
+    0.151,  # strange
+    0.991,  # said
     0.000,  # near
-    -1.126,  # disposal
+    -0.960,  # disposal
     0.000,  # outside
 )
 NONE_BY_MEANING = (
-    -1.905,  # bias
-    2.902,  # other_topic
-    5.986,  # elsewhere
-    -0.848,  # strange
-    -0.323,  # said
-    1.963,  # near
-    -0.971,  # disposal
-    1.560,  # outside
+    -1.814,  # bias
+    2.622,  # other_topic
+    6.077,  # elsewhere
+    -0.513,  # strange
+    -0.542,  # said
+    2.409,  # near
+    -0.819,  # disposal
+    1.782,  # outside
 )
