@@ -47,7 +47,8 @@ FAST |= {"RATE_LIMIT_PER_MINUTE": "100000", "FILES_PER_MINUTE": "100000", "GUEST
 FAST |= {"MODEL_DAILY_PER_USER": "100000", "MODEL_DAILY_USD": "1000"}
 
 
-#: Files that share one worker because they share one running system, and what takes longest: that begins first.
+#: Files that share one worker because they share one running system; and what takes longest, which begins first (of the
+#: three that start whole systems, no more than two at once).
 TOGETHER = {
     "test_outage": "cluster",
     "test_page": "cluster",
@@ -55,7 +56,7 @@ TOGETHER = {
     "test_docs": "cluster",
     "test_trashnet": "cluster",
 }
-LONGEST = ("test_chaos", "cluster", "test_run", "test_rules", "test_evaluation", "test_serving")
+LONGEST = ("test_chaos", "cluster", "test_evaluation", "test_run", "test_serving", "test_rules")
 
 _reserved: list[socket.socket] = []
 #: Server → the database with nothing but the schema in it.

@@ -52,7 +52,7 @@ def doomed() -> Iterator[Running]:
 
 async def storm(doomed: Running) -> tuple[list[str], list[dict[str, Any]], int, list[int]]:
     """Submit all, kill everything meanwhile: ids, last states, calls in flight at the kills that can lose one, and how
-    many analyses were in flight at each kill (-1 where the database itself was on its way back)."""
+    many analyses were in flight at each kill (-1 where the database did not say)."""
     lost_at_most, in_flight = 0, list[int]()
     timeout = aiohttp.ClientTimeout(total=20)
     async with aiohttp.ClientSession(timeout=timeout) as http:
@@ -84,9 +84,11 @@ async def storm(doomed: Running) -> tuple[list[str], list[dict[str, Any]], int, 
             before = await asyncio.to_thread(doomed.model.counts)
             await asyncio.sleep(0.7)
             await asyncio.to_thread(kill, doomed, victim)
-            # What was sent but not yet read by the model counts too; what is answered until the database is back
-            # cannot be stored either.
+            # What was sent but not yet read by the model counts too; what is answered until the database is back,
+            # however long that takes, cannot be stored either.
             await asyncio.sleep(1.5 if victim == "postgres" else 0.5)
+            while victim == "postgres" and await asyncio.to_thread(running, doomed) < 0:
+                await asyncio.sleep(0.2)
             begun = (await asyncio.to_thread(doomed.model.counts))["chat"] - before["chat"]
             lost_at_most += before["in_flight"] + begun
         ids = await asking
