@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import functions_framework
 import pytest
-from flask import Flask
+from flask import Flask, request
 from flask.testing import FlaskClient
 
 from functions.shared import wire
 from functions.shared.claims import LEASE_SECONDS
 from functions.shared.events import AnalysisRequested, Event
+from functions.shared.function import Done, step
 from functions.shared.postgres import Database
 
 FUNCTION = Path(__file__).parent / "functions" / "step" / "main.py"
@@ -199,6 +201,40 @@ def test_a_holder_whose_lease_was_taken_over_stores_nothing(app: Flask, db: Data
                 break
         assert slow.result()[0] == 409
     assert (analysis(db, event)["question"], analysis(db, event)["last_n"]) == (None, 0)
+
+
+class OnlyDatabase:
+    """Deps of a function that needs nothing else."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        raise NotImplementedError
+
+    def ping(self) -> None:
+        self.db.ping()
+
+    def close(self) -> None:
+        self.db.close()
+
+
+def test_a_cold_start_is_over_before_the_lease_begins(db: Database) -> None:
+    """It may take longer than the lease; and where it fails, the work itself says what is wrong."""
+    leases: list[object] = []
+
+    def warm(_: OnlyDatabase) -> None:
+        leases.append(analysis(db, first)["state"])
+        raise ConnectionError("a store is away")
+
+    main = step("step", handle=lambda event, deps: Done(), deps=OnlyDatabase(db), warm=warm)
+    app = Flask("step")
+    app.add_url_rule("/", view_func=lambda: main(request), methods=["POST"])
+    first, second = requested(db, "ok"), requested(db, "ok")
+    assert [deliver(app.test_client(), event)[0] for event in (first, second)] == [204, 204]
+    assert leases == [None]
+    assert analysis(db, second)["state"] == "done"
 
 
 def test_an_undecodable_event_is_500_so_that_it_becomes_a_dead_letter(client: FlaskClient) -> None:

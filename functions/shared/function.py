@@ -107,7 +107,7 @@ class _Runner(Generic[D]):
         self, name: str, handle: Callable[[Event[Any], D], Done], deps: D, warm: Callable[[D], None] | None
     ) -> None:
         self.name, self.deps = name, deps
-        self._handle, self._warm = handle, warm
+        self._handle, self._warm, self._warmed = handle, warm, False
         self.log = telemetry.logger(name)
         self._tracer = tracing.tracer(name)
 
@@ -171,10 +171,12 @@ class _Runner(Generic[D]):
     def _respond(self, event: Event[Payload]) -> flask.Response:
         if self._warm and event.type.endswith(".presigned"):
             self._warm(self.deps)
+            self._warmed = True
             return _became("warmed", flask.Response(status=204))
         if not event.subject:  # a schedule: the work itself is idempotent, there is no analysis to claim
             self._handle(event, self.deps)
             return _became("done", flask.Response(status=204))
+        self._ready()
         with self.deps.db.transaction() as tx:
             mine = claims.claim(tx, self.name, event)
         if isinstance(mine, Held):
@@ -188,6 +190,17 @@ class _Runner(Generic[D]):
             except Vanished as error:
                 self.log.info("vanished", why=str(error))
                 return _became("vanished", flask.Response(status=204))
+
+    def _ready(self) -> None:
+        """What a cold start makes ready (the model's libraries: half a second, on a starved node twenty) is made before
+        the first lease begins: one that runs out meanwhile would be a model call paid twice.
+        """
+        if self._warm and not self._warmed:
+            try:
+                self._warm(self.deps)
+            except Exception as error:  # it will say so again where it matters
+                self.log.info("not warm", why=f"{type(error).__name__}: {error}")
+            self._warmed = True
 
     def _work(self, event: Event[Payload], mine: Claim) -> flask.Response:
         db = self.deps.db
