@@ -31,7 +31,7 @@ def env(pipeline_env: dict[str, str], model: Standin, monkeypatch: pytest.Monkey
     more = {
         "OPENAI_API_KEY": "k",
         "OPENAI_BASE_URL": model.url,
-        "EMBEDDING_MODEL": "multilingual-e5-small-waste",
+        "EMBEDDING_MODEL": "multilingual-e5-small-waste-2",
         "MODEL_TIMEOUT_SECONDS": "1",
         "MODEL_PARK_SECONDS": "600",
     }

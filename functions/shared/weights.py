@@ -1,28 +1,28 @@
 """Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    3.499,  # exact
-    -0.920,  # sounds
-    1.663,  # inside
-    3.272,  # alike
-    2.132,  # length
-    -1.219,  # aside
-    0.365,  # next
-    -0.115,  # held
-    -1.666,  # tells
-    -1.653,  # done
-    0.605,  # later
-    -0.664,  # after
-    -0.280,  # joined
-    1.595,  # cover
-    1.051,  # most
-    0.274,  # whole
-    0.220,  # head
-    0.541,  # head_length
-    0.044,  # head_first
-    -0.072,  # head_last
-    -1.397,  # word
-    -1.860,  # word_of
+    3.506,  # exact
+    -0.917,  # sounds
+    1.669,  # inside
+    3.297,  # alike
+    2.136,  # length
+    -1.211,  # aside
+    0.366,  # next
+    -0.118,  # held
+    -1.667,  # tells
+    -1.655,  # done
+    0.621,  # later
+    -0.674,  # after
+    -0.270,  # joined
+    1.585,  # cover
+    1.075,  # most
+    0.293,  # whole
+    0.240,  # head
+    0.539,  # head_length
+    0.009,  # head_first
+    -0.079,  # head_last
+    -1.395,  # word
+    -1.859,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
@@ -32,53 +32,53 @@ BY_NAME = (
     0.000,  # said_far
 )
 BY_MEANING = (
-    1.095,  # exact
-    0.376,  # sounds
-    -0.018,  # inside
-    2.464,  # alike
-    -0.052,  # length
-    -0.965,  # aside
-    0.255,  # next
-    0.890,  # held
-    -0.241,  # tells
-    -1.106,  # done
-    0.827,  # later
-    -0.213,  # after
-    0.254,  # joined
-    1.166,  # cover
-    1.293,  # most
-    0.507,  # whole
-    0.722,  # head
-    -0.315,  # head_length
-    -0.274,  # head_first
-    0.225,  # head_last
-    -1.791,  # word
-    -1.207,  # word_of
-    1.227,  # option
-    2.194,  # near
-    0.305,  # nearest
-    -0.008,  # first
-    1.899,  # near_unsaid
-    -1.412,  # alike_far
-    -1.527,  # said_far
+    1.161,  # exact
+    0.518,  # sounds
+    0.133,  # inside
+    2.528,  # alike
+    0.126,  # length
+    -0.954,  # aside
+    0.340,  # next
+    0.852,  # held
+    -0.312,  # tells
+    -1.073,  # done
+    0.886,  # later
+    -0.290,  # after
+    0.315,  # joined
+    1.061,  # cover
+    1.424,  # most
+    0.615,  # whole
+    0.814,  # head
+    -0.381,  # head_length
+    -0.378,  # head_first
+    0.215,  # head_last
+    -1.809,  # word
+    -1.090,  # word_of
+    1.126,  # option
+    2.392,  # near
+    0.283,  # nearest
+    0.033,  # first
+    2.092,  # near_unsaid
+    -1.327,  # alike_far
+    -1.484,  # said_far
 )
 NONE_BY_NAME = (
-    -0.003,  # bias
-    3.895,  # other_topic
-    7.599,  # elsewhere
-    0.151,  # strange
-    0.991,  # said
+    0.017,  # bias
+    3.893,  # other_topic
+    7.600,  # elsewhere
+    0.154,  # strange
+    0.985,  # said
     0.000,  # near
-    -0.960,  # disposal
+    -0.954,  # disposal
     0.000,  # outside
 )
 NONE_BY_MEANING = (
-    -1.814,  # bias
-    2.622,  # other_topic
-    6.077,  # elsewhere
-    -0.513,  # strange
-    -0.542,  # said
-    2.409,  # near
-    -0.819,  # disposal
-    1.782,  # outside
+    -1.631,  # bias
+    2.597,  # other_topic
+    6.088,  # elsewhere
+    -0.554,  # strange
+    -0.414,  # said
+    2.463,  # near
+    -0.761,  # disposal
+    1.813,  # outside
 )

@@ -201,7 +201,7 @@ class Supervisor:
         }
         if "model" in self.children:
             platform["OPENAI_BASE_URL"] = f"http://127.0.0.1:{self.ports.model}/v1"
-            platform |= {"OPENAI_MODEL": "waste-coach-standin-1", "EMBEDDING_MODEL": "multilingual-e5-small-waste"}
+            platform |= {"OPENAI_MODEL": "waste-coach-standin-1", "EMBEDDING_MODEL": "multilingual-e5-small-waste-2"}
         if "centres" in self.children:
             platform["CENTRES_API_URL"] = f"http://127.0.0.1:{self.ports.centres}{centres.PATH}"
         platform |= {name: os.environ[name] for name in platform if name.startswith(OURS) and os.environ.get(name)}

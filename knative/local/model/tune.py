@@ -316,7 +316,7 @@ def main() -> None:
     layers: Any = narrowed(tune(parser.parse_args().steps))
     np.savez(TUNED, **layers)
     print(f"{TUNED.name}: {TUNED.stat().st_size:,} bytes")
-    print("Next: `python rag-index fit`")
+    print("Next: name it anew (embeddings.E5 and MODEL), `make vectors`, `python rag-index fit`")
 
 
 if __name__ == "__main__":
