@@ -98,12 +98,12 @@ clean: ## remove the state folder: database, photos, logs, fetched RabbitMQ
 	  "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { python=$$p; break; }; done; \
 	[ -n "$$python" ] || { echo "Python 3.11 or newer is needed and was not found: install it, or name it with PYTHON=/path/to/python3." >&2; exit 1; }; \
 	"$$python" -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing: install the package python3-venv (Debian, Ubuntu), or name another Python with PYTHON=/path/to/python3." >&2; exit 1; }; \
-	echo "Setting up .venv: $$(grep -c == requirements.txt) packages, about a minute the first time."; \
+	echo "Setting up .venv: $$(grep -c == requirements.txt) packages, about a minute the first time." >&2; \
 	"$$python" -m venv .venv; \
 	$(PY) -m pip install --disable-pip-version-check --no-input --require-hashes --no-deps -r requirements.txt > .venv/install.log 2>&1 & pip=$$!; \
 	trap "kill $$pip 2>/dev/null || true" EXIT; \
 	while sleep 2; kill -0 $$pip 2>/dev/null; do \
 	  if grep -q '^Installing' .venv/install.log; then doing="writing them"; else doing="$$(grep -c '^Collecting' .venv/install.log || true) of them fetched"; fi; \
-	  printf '  %3s s: %s\r' "$$SECONDS" "$$doing"; done; \
+	  printf '  %3s s: %s\r' "$$SECONDS" "$$doing" >&2; done; \
 	wait $$pip || { echo "Installing the packages failed: $$(grep -E '^ERROR' .venv/install.log | head -1) (all of it: .venv/install.log)" >&2; exit 1; }; \
-	echo "  .venv is ready.           "; touch $@
+	echo "  .venv is ready.           " >&2; touch $@
