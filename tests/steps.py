@@ -11,14 +11,14 @@ import json
 import random
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import functions_framework
 import pytest
@@ -45,6 +45,23 @@ def load(function: str) -> Flask:
     """The real `functions/<function>/main.py`, with the environment as it is now."""
     app: Flask = functions_framework.create_app("main", str(FUNCTIONS / function / "main.py"), "http")
     return app
+
+
+class OnlyDatabase:
+    """Deps of a function that needs nothing else."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        raise NotImplementedError
+
+    def ping(self) -> None:
+        self.db.ping()
+
+    def close(self) -> None:
+        self.db.close()
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
 
 import functions_framework
 import pytest
@@ -20,6 +19,7 @@ from functions.shared.claims import LEASE_SECONDS
 from functions.shared.events import AnalysisRequested, Event
 from functions.shared.function import Done, step
 from functions.shared.postgres import Database
+from tests.steps import OnlyDatabase
 
 FUNCTION = Path(__file__).parent / "functions" / "step" / "main.py"
 
@@ -201,23 +201,6 @@ def test_a_holder_whose_lease_was_taken_over_stores_nothing(app: Flask, db: Data
                 break
         assert slow.result()[0] == 409
     assert (analysis(db, event)["question"], analysis(db, event)["last_n"]) == (None, 0)
-
-
-class OnlyDatabase:
-    """Deps of a function that needs nothing else."""
-
-    def __init__(self, db: Database) -> None:
-        self.db = db
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
-        raise NotImplementedError
-
-    def ping(self) -> None:
-        self.db.ping()
-
-    def close(self) -> None:
-        self.db.close()
 
 
 def test_a_cold_start_is_over_before_the_lease_begins(db: Database) -> None:

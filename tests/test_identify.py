@@ -16,6 +16,7 @@ from functions.identify.looking import MOST_CALLS
 from functions.identify.seen import SeenPhoto, parse
 from functions.shared import messages
 from functions.shared.conditions import State
+from functions.shared.embeddings import E5
 from functions.shared.events import ItemAmbiguous, ItemIdentified, ItemUnmatched, UploadPresigned
 from functions.shared.objects import Objects
 from functions.shared.search import Found
@@ -31,7 +32,7 @@ def env(pipeline_env: dict[str, str], model: Standin, monkeypatch: pytest.Monkey
     more = {
         "OPENAI_API_KEY": "k",
         "OPENAI_BASE_URL": model.url,
-        "EMBEDDING_MODEL": "multilingual-e5-small-waste-2",
+        "EMBEDDING_MODEL": E5,
         "MODEL_TIMEOUT_SECONDS": "1",
         "MODEL_PARK_SECONDS": "600",
     }

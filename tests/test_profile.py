@@ -44,13 +44,13 @@ from functions.shared.function import Done, ModelDown, Rejected, Retry, step
 from functions.shared.leaving import leave
 from functions.shared.lifecycle import advance
 from functions.shared.objects import Objects
-from functions.shared.postgres import Database, Tx
+from functions.shared.postgres import Tx
 from functions.shared.tokens import Signer
 from functions.users.routes import create
 from functions.users.settings import Settings
 from tests.learning import asked, citizen, guided
 from tests.rows import Belongings, columns, rendered, somebody, tables
-from tests.steps import ROOT, World, collecting_ingress, deliver, load
+from tests.steps import ROOT, OnlyDatabase, World, collecting_ingress, deliver, load
 from tests.test_recover import tick
 
 ME = "/api/v1/users/me"
@@ -529,23 +529,6 @@ def test_a_model_s_answer_for_nobody_is_forgotten_but_not_its_price(
     assert world.rows("SELECT * FROM claims") == []
 
 
-class Deps:
-    """Of a function of these tests."""
-
-    def __init__(self, db: Database) -> None:
-        self.db = db
-
-    @classmethod
-    def from_env(cls, environ: Any) -> Deps:
-        raise NotImplementedError
-
-    def ping(self) -> None:
-        """Nothing to ask."""
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
 def _saved(tx: Tx) -> None:
     advance(tx, str(uuid.uuid4()), frm={"requested"}, to="ingested")
 
@@ -567,20 +550,20 @@ def test_whatever_a_step_was_about_to_do_it_ends_quietly(world: World, gone: Cal
     analysis = world.analysis("requested")
     event = world.said(analysis, AnalysisRequested(key=world.key(analysis)))
 
-    def handle(event: Event[AnalysisRequested], deps: Deps) -> Done:
+    def handle(event: Event[AnalysisRequested], deps: OnlyDatabase) -> Done:
         gone(event.subject)
         then = ENDS[end]
         if isinstance(then, Exception):
             raise then
         return then
 
-    main = step("a-step", handle=handle, deps=Deps(world.db))
+    main = step("a-step", handle=handle, deps=OnlyDatabase(world.db))
     headers, body = wire.to_http(event)
     for _ in range(2):  # the second time the citizen is gone from the beginning
         with Flask("a-step").test_request_context("/", method="POST", headers=headers, data=body):
             answer = main(flask.request)
         assert (answer.status_code, answer.get_data()) == (204, b"")
-        main = step("a-step", handle=lambda event, deps: Done(), deps=Deps(world.db))
+        main = step("a-step", handle=lambda event, deps: Done(), deps=OnlyDatabase(world.db))
     assert world.rows("SELECT consumer, outcome, analysis_id FROM claims") == [
         {"consumer": "a-step", "outcome": "nothing", "analysis_id": None}
     ]
@@ -655,7 +638,7 @@ def test_a_stored_reply_that_is_gone_is_not_said(world: World, me: Me) -> None:
         event.source,
         event.id,
     )
-    main = step("a-step", handle=lambda event, deps: Done(), deps=Deps(world.db))
+    main = step("a-step", handle=lambda event, deps: Done(), deps=OnlyDatabase(world.db))
     headers, body = wire.to_http(event)
     with Flask("a-step").test_request_context("/", method="POST", headers=headers, data=body):
         assert main(flask.request).status_code == 204
@@ -677,11 +660,11 @@ def test_nobody_waits_in_a_circle(world: World, users_app: Flask, signer: Signer
     def works(one: str) -> int:
         event = world.said(one, AnalysisRequested(key="k"), stored=False)
 
-        def handle(event: Event[AnalysisRequested], deps: Deps) -> Done:
+        def handle(event: Event[AnalysisRequested], deps: OnlyDatabase) -> Done:
             return Done(SAID, lambda tx: advance(tx, one, frm={"requested"}, to="ingested"))
 
         headers, body = wire.to_http(event)
-        main = step("a-step", handle=handle, deps=Deps(world.db))
+        main = step("a-step", handle=handle, deps=OnlyDatabase(world.db))
         start.wait(10)
         with Flask("a-step").test_request_context("/", method="POST", headers=headers, data=body):
             return main(flask.request).status_code

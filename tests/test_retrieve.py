@@ -23,7 +23,7 @@ from tests.steps import Provider, World, deliver, deliver_at_once, load, scripte
 
 @pytest.fixture
 def env(pipeline_env: dict[str, str], model: Standin, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    more = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": model.url, "EMBEDDING_MODEL": "multilingual-e5-small-waste-2"}
+    more = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": model.url, "EMBEDDING_MODEL": E5}
     for name, value in more.items():
         monkeypatch.setenv(name, value)
     return pipeline_env | more

@@ -256,17 +256,21 @@ class Reading:
 
     def _done(self, start: int) -> bool:
         """Whether what is told behind a name, before the next one, sets it aside for something that follows."""
-        end = min((other.start for other in self.said if other.start >= start), default=len(self.letters))
+        end = self._next(start) or len(self.letters)
         told = _DONE_WITH.search(self.letters, start, min(end, start + _FARTHEST))
         return told is not None and THING in self.roles[told.end() :]
 
     def _leads(self, start: int) -> bool:
         """Whether what is told up to the next name is told of that one: "끓이던", "발라먹고"."""
-        end = min((other.start for other in self.said if other.start >= start), default=0)
+        end = self._next(start)
         if end <= start or (self.roles[end - 1] == THING and not self._tells(end - 1)):
             return False
         last = self._sounds[end - 1]
         return self.letters[end - 1] in "고던서" or (len(last) == 3 and last[2] in _LEADING)
+
+    def _next(self, start: int) -> int:
+        """Where the next name begins, 0 where there is none."""
+        return min((other.start for other in self.said if other.start >= start), default=0)
 
     def _roles(self) -> list[int]:
         roles = [THING] * len(self.text)

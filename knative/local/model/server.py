@@ -19,6 +19,7 @@ from typing import Any
 
 from aiohttp import web
 
+from functions.shared.embeddings import E5
 from knative.local.model import embeddings, faults
 from knative.local.model.asked import Asked, BadRequest, parse, text_tokens
 from knative.local.model.ledger import Ledger
@@ -77,7 +78,7 @@ class Standin:
     async def models(self, request: web.Request) -> web.StreamResponse:
         """The two models there are."""
         _authorise(request)
-        names = (MODEL, embeddings.MODEL)
+        names = (MODEL, E5)
         models = [{"id": name, "object": "model", "created": 0, "owned_by": "ai-waste-coach"} for name in names]
         return web.json_response({"object": "list", "data": models})
 
@@ -153,7 +154,7 @@ class Standin:
             for index, vector in enumerate(vectors)
         ]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return await _send(request, {"object": "list", "data": data, "model": embeddings.MODEL, "usage": usage}, fault)
+        return await _send(request, {"object": "list", "data": data, "model": E5, "usage": usage}, fault)
 
     async def counts(self, request: web.Request) -> web.StreamResponse:
         """Calls so far, and chat calls not answered yet."""

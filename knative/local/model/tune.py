@@ -249,7 +249,8 @@ def tune(steps: int) -> dict[str, Floats]:
     centre = made.mean(0)
     made = torch.nn.functional.normalize(made - centre, dim=1)
     kept = [row for row in asked[KNOWN:] if row[1] and _kept(row[0])]
-    new, old = ([row for row in rows if row[1] and row not in kept] for rows in (asked[KNOWN:], asked[:KNOWN]))
+    new = [row for row in asked[KNOWN:] if row[1] and not _kept(row[0])]
+    old = [row for row in asked[:KNOWN] if row[1]]
     vague = [question for question, wanted in asked if not wanted]
     model = network(published, torch)
     learned = [p for p in model.parameters() if p.requires_grad]
@@ -316,7 +317,7 @@ def main() -> None:
     layers: Any = narrowed(tune(parser.parse_args().steps))
     np.savez(TUNED, **layers)
     print(f"{TUNED.name}: {TUNED.stat().st_size:,} bytes")
-    print("Next: name it anew (embeddings.E5 and MODEL), `make vectors`, `python rag-index fit`")
+    print("Next: name it anew (functions/shared/embeddings.py: E5), `make vectors`, `python rag-index fit`")
 
 
 if __name__ == "__main__":
