@@ -19,6 +19,7 @@ import requests
 import yaml
 
 from knative.local.manifests import BASE, BROKER_CLASS, PARALLELISM, PIPELINES, ROOT
+from tests.waiting import PATIENCE, until
 
 DELIVERY = {"retry": 3, "backoffPolicy": "exponential", "timeout": "PT2S"}  # no delay stated: Knative's own 50 ms
 
@@ -27,14 +28,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def eventually(what: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until `what` holds; AssertionError where it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 @dataclass(frozen=True)
@@ -221,17 +214,17 @@ class BrokerProcess:
             cwd=ROOT, stdout=(self.folder / "broker.log").open("ab"), stderr=subprocess.STDOUT,
         )  # fmt: skip
         if ready:
-            eventually(self.healthy)
+            until(self.healthy)
 
     def stop(self, *, kill: bool = False) -> int:
         assert self._process is not None
         self._process.kill() if kill else self._process.terminate()
-        return self._process.wait(10)
+        return self._process.wait(PATIENCE)
 
     def health(self) -> int:
         """The status of /healthz, 0 while the process does not answer."""
         try:
-            return requests.get(f"{self.url}/healthz", timeout=5).status_code
+            return requests.get(f"{self.url}/healthz", timeout=30).status_code
         except requests.ConnectionError:
             return 0
 
@@ -240,7 +233,7 @@ class BrokerProcess:
         return self.health() == 200
 
     def stats(self) -> dict[str, Any]:
-        return dict(requests.get(f"{self.url}/stats", timeout=5).json())
+        return dict(requests.get(f"{self.url}/stats", timeout=30).json())
 
     def idle(self) -> bool:
         return all(queue == {"ready": 0, "in_flight": 0} for queue in self.stats()["queues"].values())
@@ -249,7 +242,7 @@ class BrokerProcess:
         """Post one binary event; the status."""
         headers = {"id": id_, "type": type_, "source": "/tests", "specversion": "1.0", **attributes}
         sent = {f"ce-{name}": value.encode() for name, value in headers.items()} | {"Content-Type": "application/json"}
-        return requests.post(f"{self.url}/", data=body, headers=sent, timeout=5).status_code
+        return requests.post(f"{self.url}/", data=body, headers=sent, timeout=30).status_code
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from knative.local.run import LocalCluster, share
 from tests.rulebooks import LetterPairs
 from tests.running import Running
 from tests.standin import Standin
+from tests.waiting import PATIENCE, until_it_answers
 
 pytest_plugins = ["tests.steps", "tests.visitor"]
 
@@ -248,10 +249,12 @@ def standin() -> Iterator[Standin]:
     with unmeasured():  # test_model.py measures one of its own
         process = subprocess.Popen(command, cwd=ROOT)
     try:
-        yield Standin.await_ready(f"http://127.0.0.1:{port}", process)
+        root = f"http://127.0.0.1:{port}"
+        until_it_answers(f"{root}/healthz", process)
+        yield Standin(root)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ import aiohttp
 
 from functions.shared.config import load
 from tests.citizen import Citizen
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 HTTP = ("auth", "users", "presign", "waste", "live", "locations", "web")
@@ -145,7 +146,7 @@ async def bare_flask(http: aiohttp.ClientSession) -> AsyncIterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 async def measure(

@@ -45,7 +45,7 @@ class Running:
 
     def waiting(self) -> int:
         """Events in all queues: ready or with a dispatcher."""
-        queues = requests.get(self.ingress + "stats", timeout=5).json()["queues"]
+        queues = requests.get(self.ingress + "stats", timeout=30).json()["queues"]
         return sum(queue["ready"] + queue["in_flight"] for queue in queues.values())
 
     def await_quiet(self, within: float = 60.0) -> None:
@@ -68,7 +68,7 @@ class Running:
             time=datetime.now(UTC), correlation_id="clock",
         )  # fmt: skip
         headers, body = wire.to_http(event)
-        requests.post(self.ingress, data=body, headers={**headers, "ce-schedule": "recover"}, timeout=5)
+        requests.post(self.ingress, data=body, headers={**headers, "ce-schedule": "recover"}, timeout=30)
 
     def unacknowledged(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Events of these analyses that a consumer owes a finished claim."""

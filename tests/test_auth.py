@@ -30,6 +30,7 @@ from functions.shared import messages
 from functions.shared.http import Problem
 from functions.shared.memory import Away, Memory
 from functions.shared.tokens import Signer
+from tests.waiting import PATIENCE, until
 
 PASSWORD = "버리기 전에 씻어요"
 GRACE = 2.0  # of 50 threads the last may be a second late
@@ -466,7 +467,7 @@ def test_a_login_by_a_password_that_is_just_being_changed_fails(
             login = pool.submit(account.login, email)
             until_somebody_waits(db)
             assert not login.done()
-        assert code(login.result(10)) == (401, "wrong_credentials")
+        assert code(login.result(PATIENCE)) == (401, "wrong_credentials")
 
 
 @pytest.mark.parametrize("kind", ["guest", "account"])
@@ -488,16 +489,13 @@ def test_who_leaves_by_what_is_just_being_changed_stays(
                 (client.user_id, email, Passwords(4).hashed(fresh)),
             )
             assert not leaving.done()
-        assert code(leaving.result(10)) == (403, "wrong_password")
+        assert code(leaving.result(PATIENCE)) == (403, "wrong_password")
     assert client.adopt(client.login(email, fresh)).welcome
 
 
 def until_somebody_waits(db: psycopg.Connection[dict[str, Any]]) -> None:
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    for _ in range(200):
-        if db.execute(waiting).fetchone():
-            return
-        time.sleep(0.02)
+    until(lambda: db.execute(waiting).fetchone())
 
 
 @pytest.mark.parametrize("kind", ["guest", "account"])

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +30,7 @@ from knative.check.documents import ROOT, load, load_all
 from knative.edge import envoy
 from knative.local.children import die_with_parent
 from tests.conftest import free_ports
+from tests.waiting import PATIENCE, until_it_answers
 
 NOWHERE = {"DATABASE_URL": "postgresql://127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
 
@@ -160,7 +160,7 @@ def _started(function: str, image: Path) -> Iterator[int]:
     program = str(image / "venv/bin" / container["command"][0])
     words = [*_powerless(), program, *container["command"][1:], *container["args"]]
     with _running(words, image / "app", _inside(image) | told) as process:
-        _answering(port, "/healthz", process)
+        until_it_answers(f"http://127.0.0.1:{port}/healthz", process)
         yield port
 
 
@@ -179,23 +179,10 @@ def _running(words: list[str], cwd: Path, env: dict[str, str]) -> Iterator[subpr
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(10)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(5)
-
-
-def _answering(port: int, path: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 40
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"it ended with {process.returncode}"
-        try:
-            _asked(port, path)
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("it does not answer")
+            process.wait(PATIENCE)
 
 
 def _asked(port: int, path: str, *lines: tuple[str, str], host: str = "growbin.app") -> tuple[int, Any, str]:
@@ -265,7 +252,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     words = [str(folder / "envoy.json") if word.endswith("envoy.yaml") else word for word in _arguments()]
     try:
         with _running([str(program), *words], folder, {}) as process:
-            _answering(port, "/healthz", process)
+            until_it_answers(f"http://127.0.0.1:{port}/healthz", process)
             yield port
     finally:
         upstream.shutdown()

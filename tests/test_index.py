@@ -22,6 +22,7 @@ from functions.shared.embeddings import Embedder, EmbeddingFailed
 from functions.shared.postgres import Database
 from functions.shared.search import Rulebook
 from tests.rulebooks import LetterPairs, few
+from tests.waiting import PATIENCE
 
 CORPUS = Path(__file__).parents[1] / "rag-index" / "corpus"
 
@@ -67,7 +68,7 @@ def test_migrations_run_once_however_many_ask_at_once(empty_url: str) -> None:
     def run(_: int) -> list[str]:
         database = Database(empty_url)
         try:
-            together.wait(10)
+            together.wait(PATIENCE)
             return migrate(database, say=quiet)
         finally:
             database.close()

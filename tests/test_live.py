@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ from functions.shared.events import (
 from functions.shared.postgres import Database
 from functions.shared.tokens import Signer
 from tests.steps import World
+from tests.waiting import PATIENCE, until, until_it_answers
 
 ROOT = Path(__file__).parents[1]
 MAX_SOCKETS = 3
@@ -88,20 +89,11 @@ def serving(database_url: str, redis_url: str, keys: Path, **environ: str) -> It
         },
     )
     try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
-                    assert answer.status == 200
-                    break
-            except OSError:
-                assert process.poll() is None, "live did not start"
-                assert time.monotonic() < deadline, "live does not answer"
-                time.sleep(0.05)
+        until_it_answers(f"http://127.0.0.1:{port}/healthz", process)
         yield Server(port, process, Signer(keys / "private.pem"))
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -315,15 +307,6 @@ def test_nobody_takes_all_the_room(
         until(lambda: _greeted(server, begun)).close()
 
 
-def until(look: Callable[[], Any], seconds: float = 10) -> Any:
-    """Ask until there is an answer."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, "nothing came of it"
-        time.sleep(0.05)
-    return found
-
-
 def test_the_news_go_on_when_postgres_drops_every_connection(
     live: Server, world: World, begun: tuple[str, str], database_url: str
 ) -> None:
@@ -380,4 +363,4 @@ def test_a_server_that_is_stopped_sends_its_sockets_away_at_once(
         assert receive(ws)["n"] == 1
         server.process.send_signal(signal.SIGTERM)
         assert close_code(ws) == COME_BACK
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0

@@ -41,6 +41,7 @@ from knative.local import centres as standin
 from knative.local.parts import Addresses
 from tests.conftest import ROOT, free_ports, migrated
 from tests.portal import Portal, Said, envelope, gateway_error, running_portal
+from tests.waiting import PATIENCE, until_it_answers
 
 PATH = "/api/v1/locations"
 REAL = ROOT.parent / "shared" / "data" / "recycling-centres.json"
@@ -993,17 +994,10 @@ def sample_url() -> Iterator[str]:
     port = free_ports(30000) + 1
     process = subprocess.Popen([sys.executable, "-m", "knative.local.centres", "--port", str(port)], cwd=ROOT)
     url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            requests.get(url + "/healthz", timeout=1)
-            break
-        except requests.ConnectionError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    until_it_answers(url + "/healthz", process)
     yield url + standin.PATH
     process.terminate()
-    process.wait(10)
+    process.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("key", ["", "a-key"])
@@ -1020,7 +1014,7 @@ def test_the_stand_in_says_what_it_is(new_app: App, sample_url: str, key: str) -
 
 def test_the_stand_in_has_the_quirks_of_the_api(sample_url: str) -> None:
     def ask(**query: object) -> requests.Response:
-        return requests.get(sample_url, {"serviceKey": "k", "type": "json", **query}, timeout=5)  # type: ignore[arg-type]
+        return requests.get(sample_url, {"serviceKey": "k", "type": "json", **query}, timeout=30)  # type: ignore[arg-type]
 
     first = ask(pageNo=1, numOfRows=100).json()["response"]
     assert first["header"]["resultCode"] == "00"
@@ -1028,7 +1022,7 @@ def test_the_stand_in_has_the_quirks_of_the_api(sample_url: str) -> None:
     assert all(isinstance(value, str) for row in first["body"]["items"] for value in row.values())
     assert isinstance(ask(pageNo=1, numOfRows=1).json()["response"]["body"]["items"], dict)
     assert ask(pageNo=99, numOfRows=10).json()["response"]["header"]["resultCode"] == "03"
-    keyless = requests.get(sample_url, timeout=5)
+    keyless = requests.get(sample_url, timeout=30)
     assert (keyless.status_code, "<returnReasonCode>30<" in keyless.text) == (200, True)
     found = gathering.gather(standin.rows())
     assert (len(found.centres), found.dropped) == (len(standin.rows()), [])

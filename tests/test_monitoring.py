@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -59,6 +58,7 @@ from knative.local.run import OURS
 from tests.collector import Collector, attributes, collecting
 from tests.conftest import migrated
 from tests.steps import World, collecting_ingress, deliver, load, scripted_provider
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
 MONITORING, RUNBOOKS, ARGOCD = ROOT / "knative/monitoring", ROOT / "docs/runbooks", ROOT / "knative/argocd"
@@ -289,15 +289,6 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     with collecting() as found:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{found.url}/")
         yield found
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait, ten seconds at most, until it holds."""
-    for _ in range(200):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not come true")
 
 
 @pytest.mark.usefixtures("pipeline_env", "counting")

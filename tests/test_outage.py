@@ -52,7 +52,7 @@ def poisoned(cluster: Running) -> tuple[str, uuid.UUID]:
     event = cluster.rows("SELECT * FROM analysis_events WHERE analysis_id = %s AND n = 1", id_)[0]
     headers, _ = wire.to_http(outbox.event_of(event))
     headers |= {"ce-id": nonsense, "ce-type": "app.growbin.waste.photo.v1.ingested"}
-    requests.post(cluster.ingress, data=b'{"not": "a photo"}', headers=headers, timeout=5).raise_for_status()
+    requests.post(cluster.ingress, data=b'{"not": "a photo"}', headers=headers, timeout=30).raise_for_status()
     await_count(cluster, 1, "SELECT count(*) FROM claims WHERE analysis_id = %s AND error LIKE 'Check%%'", id_)
     return nonsense, id_
 

@@ -29,6 +29,7 @@ from botocore.config import Config
 from knative.local.children import leftovers
 from knative.local.packages import PackagesError, unpack
 from knative.local.parts import PartError, Parts, Ports, StoredObject, stored_object
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).parents[1]
 ORIGIN = "http://127.0.0.1:8080"
@@ -311,10 +312,7 @@ def test_no_process_is_left_behind(parts: Parts, state: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    deadline = time.monotonic() + 5
-    while leftovers(state) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert leftovers(state) == []
+    until(lambda: not leftovers(state))
     for name in ("PostgreSQL", "Valkey", "SeaweedFS"):
         parts.each[name].start()
         parts.each[name].wait_ready()

@@ -52,6 +52,7 @@ from tests.learning import asked, citizen, guided
 from tests.rows import Belongings, columns, rendered, somebody, tables
 from tests.steps import ROOT, OnlyDatabase, World, collecting_ingress, deliver, load
 from tests.test_recover import tick
+from tests.waiting import PATIENCE, until
 
 ME = "/api/v1/users/me"
 
@@ -393,7 +394,7 @@ def test_a_guest_who_becomes_an_account_while_leaving_stays(me: Me, world: World
                 time.sleep(0.02)
             tx.execute("UPDATE users SET kind = 'account' WHERE id = %s", (me.id,))
             assert not leaving.done()
-        answer = leaving.result(10)
+        answer = leaving.result(PATIENCE)
     assert (answer.status_code, answer.json["code"]) == (403, "recent_login_required")  # type: ignore[index]
     assert world.rows("SELECT 1 FROM users WHERE id = %s", me.id)
 
@@ -619,11 +620,9 @@ def test_an_event_that_meets_a_citizen_on_their_way_out(world: World, me: Me) ->
         assert leave(tx, world.state(analysis)["user_id"])
         thread = threading.Thread(target=take)
         thread.start()
-        deadline = time.monotonic() + 10
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        while not world.rows(waiting) and time.monotonic() < deadline:
-            time.sleep(0.02)
-    thread.join(10)
+        until(lambda: world.rows(waiting))
+    thread.join(PATIENCE)
     (mine,) = taken
     assert isinstance(mine, Claim)
     assert world.row("SELECT analysis_id FROM claims")["analysis_id"] is None
@@ -654,7 +653,7 @@ def test_nobody_waits_in_a_circle(world: World, users_app: Flask, signer: Signer
     start = threading.Barrier(3)
 
     def leaves(one: str) -> int:
-        start.wait(10)
+        start.wait(PATIENCE)
         return Me(owners[one], users_app, signer).send("DELETE").status_code
 
     def works(one: str) -> int:
@@ -665,17 +664,17 @@ def test_nobody_waits_in_a_circle(world: World, users_app: Flask, signer: Signer
 
         headers, body = wire.to_http(event)
         main = step("a-step", handle=handle, deps=OnlyDatabase(world.db))
-        start.wait(10)
+        start.wait(PATIENCE)
         with Flask("a-step").test_request_context("/", method="POST", headers=headers, data=body):
             return main(flask.request).status_code
 
     def counts(one: str) -> int:
-        start.wait(10)
+        start.wait(PATIENCE)
         return deliver(aggregate, counted[one]).status
 
     with ThreadPoolExecutor(3) as pool:
         for one in citizens:
             three = [pool.submit(leaves, one), pool.submit(works, one), pool.submit(counts, one)]
-            left, worked, _ = (future.result(20) for future in three)
+            left, worked, _ = (future.result(PATIENCE) for future in three)
             assert (left, worked in (200, 204)) == (204, True)
     assert world.rows("SELECT 1 FROM analyses") == world.rows("SELECT 1 FROM user_days") == []

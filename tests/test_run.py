@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,13 @@ from knative.local.children import leftovers
 from knative.local.model import labels, seeing, vision
 from knative.local.run import ClusterError, LocalCluster, share
 from tests.conftest import ROOT, STATE, free_ports
+from tests.waiting import until
 
 FUNCTIONS = {
     "auth", "locations", "users", "presign", "waste", "live", "web",
     "ingest", "identify", "retrieve", "generate", "grade", "aggregate", "recover",
 }  # fmt: skip
 SERVERS = ["postgres", "redis", "rabbitmq", "s3", "model", "centres", "eventing", "serving"]
-
-
-def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +142,7 @@ def test_a_kill_of_the_whole_leaves_nothing(state: Path, base: int, cluster: Loc
     """Last of those that use the cluster: it is gone afterwards."""
     assert len(leftovers(state)) > len(SERVERS) + len(FUNCTIONS)
     os.kill(cluster.run["pid"], signal.SIGKILL)
-    until(lambda: not leftovers(state), 10)
+    until(lambda: not leftovers(state))
     with pytest.raises(client.Refused, match="Nothing is running here"):
         assert cluster.run
 

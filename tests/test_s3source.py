@@ -26,6 +26,7 @@ from functions.shared import naming
 from functions.shared.config import variables
 from functions.shared.events import UploadStored
 from functions.shared.wire import parse
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[1]
 BUCKET = "growbin-waste-photos"
@@ -202,13 +203,6 @@ def poller(queue: Queue, broker: Broker, folder: Path) -> Iterator[subprocess.Po
                 process.wait()
 
 
-def until(done: Callable[[], object], seconds: float = 15.0) -> None:
-    ends = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < ends, "it did not happen"
-        time.sleep(0.02)
-
-
 def test_an_upload_becomes_one_event_and_its_message_goes_only_afterwards(
     queue: Queue, broker: Broker, tmp_path: Path
 ) -> None:
@@ -228,7 +222,7 @@ def test_an_upload_becomes_one_event_and_its_message_goes_only_afterwards(
         assert there == [3, 3]  # nothing had been deleted when the broker was asked
         assert (tmp_path / "alive").exists()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_while_the_broker_is_away_nothing_is_deleted_or_delivered_anew(
@@ -250,7 +244,7 @@ def test_who_is_told_to_stop_gives_back_what_it_holds(queue: Queue, broker: Brok
     with poller(queue, broker, tmp_path) as process:
         until(lambda: broker.asked)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE) == 0
     assert queue.messages == [message]
     assert message.hidden_until <= time.monotonic()
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -30,6 +30,7 @@ from knative.local import manifests
 from knative.local.children import leftovers
 from knative.local.gateway import Routes
 from knative.local.serving import Config, Misconfigured, free_ports
+from tests.waiting import PATIENCE, until
 
 ECHO = ["--worker-class", "gthread", "--threads", "8", "tests.functions.echo.app:app"]
 
@@ -63,13 +64,6 @@ def write(root: Path, services: list[dict[str, Any]], routes: list[dict[str, str
     (root / manifests.BASE).mkdir(parents=True, exist_ok=True)
     (root / manifests.BASE / "routes.yaml").write_text(yaml.safe_dump(table))
     return root
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @dataclass
@@ -126,7 +120,7 @@ def serving(
         yield found
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
         until(lambda: not leftovers(state))
 
 
@@ -391,9 +385,9 @@ def test_a_stop_lets_requests_finish_and_a_kill_leaves_nothing(tmp_path: Path) -
         until(lambda: running.report("echo")["in_flight"] == 1)
         running.process.terminate()
         assert last.result().status_code == 200
-        assert running.process.wait(10) == 0
+        assert running.process.wait(PATIENCE) == 0
         assert not leftovers(running.state)
     with serving(tmp_path / "again", [service("echo")]) as running:
         running.ready("echo")
         running.process.kill()
-        until(lambda: not leftovers(running.state), 5)
+        until(lambda: not leftovers(running.state))

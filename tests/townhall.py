@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -30,6 +28,7 @@ from knative.local.gateway import Routes
 from knative.local.parts import Addresses
 from tests.documented import Answered, Document
 from tests.steps import collecting_ingress
+from tests.waiting import PATIENCE, until_it_answers
 
 ROOT = Path(__file__).parents[1]
 #: Nobody answers there: searching does without meaning.
@@ -82,17 +81,11 @@ def centres() -> Iterator[Service]:
         port = free.getsockname()[1]
     process = subprocess.Popen([sys.executable, "-m", "knative.local.centres", "--port", str(port)], cwd=ROOT)
     try:
-        for _ in range(200):
-            try:
-                with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1):
-                    break
-            except OSError:
-                assert process.poll() is None
-                time.sleep(0.05)
+        until_it_answers(f"http://127.0.0.1:{port}/healthz", process)
         yield Service(f"http://127.0.0.1:{port}{PATH}")
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 class _Quiet(WSGIRequestHandler):
