@@ -105,9 +105,10 @@ def said(node: Node, text: str) -> dict[str, str]:
     return found
 
 
-#: What is said right behind a word that does not hold: "코팅 안 된", "나무 말고", "자석이 없는".
+#: What is said behind a word that does not hold: "코팅 안 된", "나무 말고", "자석이 없는", "알루미늄 튜브 아니고".
 _DENIED = re.compile(
-    r"(?:이|가|은|는|을|를|도|만)?(?:안(?:된|됐|돼있|되어있|한|들어|달린|붙은|섞인)|없(?!어지|애)|아니|아닌|말고)"
+    r"(?:이|가|은|는|을|를|도|만)?(?:안(?:된|됐|돼있|되어있|한|들어|달린|붙은|섞인)|없(?!어지|애)|아니|아닌|말고)|"
+    r"[가-힣]{1,3}(?:아니고|말고)"
 )
 
 
