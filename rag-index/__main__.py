@@ -22,6 +22,7 @@ import curve  # noqa: E402
 import evaluation  # noqa: E402
 import fit  # noqa: E402
 import vectors  # noqa: E402
+import wordings  # noqa: E402
 from offline import Offline  # noqa: E402
 from peers import peers  # noqa: E402
 
@@ -104,7 +105,9 @@ def _with(database: Database, arguments: argparse.Namespace) -> int:
         curve.show(os.environ["DATABASE_URL"], _embedder(), asked)
         return 0
     if arguments.command == "fit":
-        print(fit.learn_topics(load(HERE / "corpus"), evaluation.questions(HERE / "eval" / "practice.tsv")))
+        corpus, practice = load(HERE / "corpus"), evaluation.questions(HERE / "eval" / "practice.tsv")
+        print(fit.learn_topics(corpus, practice))
+        print(wordings.learn(corpus, practice))
         print(fit.fit(Rulebook(database, _embedder()), Rulebook(database, None), evaluation.tuning(HERE / "eval")))
         return 0
     rulebook = Rulebook(database, None if arguments.names_only else _embedder())

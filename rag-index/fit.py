@@ -65,7 +65,7 @@ def fit(with_meaning: Rulebook, by_name: Rulebook, rows: Iterable[Mapping[str, s
 def _case(rulebook: Rulebook, row: Mapping[str, str]) -> Case | None:
     """None where the right item is not among the candidates: there is nothing to learn from it."""
     sought = rulebook.seek(row["question"])
-    candidates, none = described(sought.reading, sought.rows, sought.near)
+    candidates, none = described(sought.reading, sought.rows, sought.near, sought.worded)
     kinds = {found["id"]: found["kind"] for found in sought.rows}
     wanted = alternatives(row["item"])
     if row["decision"] == "not_found":

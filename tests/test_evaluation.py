@@ -23,14 +23,14 @@ TODAY = date(2026, 11, 25)
 #: What the report half reached in November 2026, less what chance may take. The goals are evaluation.GOALS: `make eval`
 #: says which of them are missed (docs/architecture.md, known limits). These floors only keep what there is.
 FLOORS = {
-    "item_top1": 0.93,
-    "item_top5": 0.975,
-    "destination": 0.90,
-    "ambiguity_recall": 0.88,
+    "item_top1": 0.97,
+    "item_top5": 0.985,
+    "destination": 0.94,
+    "ambiguity_recall": 0.87,
     "ambiguity_precision": 0.78,
-    "refused": 0.89,
+    "refused": 0.93,
 }
-MOST_WRONG = 0.05
+MOST_WRONG = 0.03
 
 
 @pytest.fixture(scope="module")

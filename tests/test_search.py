@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from functions.setup.compiled import Corpus, load
 from functions.setup.index import build
-from functions.shared import topics
+from functions.shared import topics, wording
 from functions.shared.conditions import State, read
 from functions.shared.embeddings import DIMENSIONS, E5, Embedder, EmbeddingFailed
 from functions.shared.hangul import sound
+from functions.shared.matching import FEATURES, NONE_FEATURES, described
 from functions.shared.phrases import Reading
 from functions.shared.postgres import Database, Unavailable
 from functions.shared.search import Found, Rulebook
@@ -157,6 +159,41 @@ def test_what_is_dealt_with_is_not_what_is_asked_about() -> None:
     assert done("포스터는 떼서 종이에 버렸고 벽에 꽂았던 압정은요") == [True, False]
     assert done("우유팩 말고 압정") == [True, False]
     assert done("우유팩 버렸는데 괜찮아요?") == [False]
+
+
+def test_the_wording_alone_points_to_an_item() -> None:
+    def best(text: str) -> str:
+        shares = wording.likely(text)
+        assert sum(shares.values()) == pytest.approx(1)
+        return max(shares, key=lambda item: shares[item])
+
+    assert best("다 쓴 건전지 버리는 곳") == best("다쓴건전지버리는곳") == "battery"
+    assert best("잼은 다 먹었고 병뚜껑만 남았어요 쇠로 된 거") == "metal-cap"
+    assert best("냉장고 어디서 사는 게 싸요?") == wording.OTHER
+    assert wording.likely(" ") == {}
+
+
+def test_the_wording_knows_every_item(corpus: Corpus) -> None:
+    known = {item for item in wording.likely("통") if item != wording.OTHER}
+    assert known == {row.id for row in corpus.items if row.kind == "item"}, "python rag-index fit"
+
+
+def test_what_is_near_and_what_is_worded_is_shared_among_the_candidates() -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": "lid", "kind": "item", "doc": {}, "hits": None, "crowd": [0.5, 0.5, 0.5]},
+        {"id": "jar", "kind": "item", "doc": {}, "hits": None, "crowd": [0.5]},
+        {"id": "pan", "kind": "item", "doc": {}, "hits": None, "crowd": None},
+        {"id": "tap", "kind": "item", "doc": {}, "hits": None, "crowd": None},
+    ]
+    near = {"lid": 0.8, "jar": 0.9, "pan": -0.2, "tap": -0.2}
+    worded = {"lid": 0.4, "jar": 0.2, "pan": 0.1, wording.OTHER: 0.1}
+    found, none = described(Reading("유리 단지 덮개", frozenset()), rows, near, worded)
+    seen = {item: dict(zip(FEATURES, features, strict=True)) for item, features in found.items()}
+    assert seen.keys() == {"lid", "jar", "pan"}  # what is far and not worded is no candidate
+    assert [seen[item]["crowd"] for item in seen] == pytest.approx([0.75, 0.25, 0])
+    assert [seen[item]["worded"] for item in seen] == pytest.approx([0.5, 0.25, 0.125])
+    assert seen["lid"]["worded_at_all"] > seen["jar"]["worded_at_all"] > seen["pan"]["worded_at_all"] > 0
+    assert dict(zip(NONE_FEATURES, none, strict=True))["worded"] == 0.1
 
 
 def test_a_thing_that_follows_is_not_the_thing_before_it(rulebook: Rulebook) -> None:

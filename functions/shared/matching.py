@@ -1,8 +1,8 @@
 """From what was found to what is meant: how probable each item is, and that it is none of them.
 
 Every candidate is described by a few numbers (how its name was said and where it stands in the question, how near its
-meaning is), weighed and compared: a softmax over the candidates and "none of these". The weights in `weights.py` were
-fitted on the tuning questions by `rag-index/fit.py`. Standard library only.
+meaning is, how likely the wording makes it), weighed and compared: a softmax over the candidates and "none of these".
+The weights in `weights.py` were fitted on the tuning questions by `rag-index/fit.py`. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functions.shared import topics
 from functions.shared.hangul import SLIP, distance, normal, slips
 from functions.shared.phrases import Reading, Span
 from functions.shared.weights import BY_MEANING, BY_NAME, NONE_BY_MEANING, NONE_BY_NAME
+from functions.shared.wording import LIKELY, OTHER
 
 #: At least this much of a name's sound must agree; shorter names must agree better, because one letter makes another
 #: word.
@@ -53,11 +54,19 @@ FEATURES = (
     "nearest",  # how much nearer than the next one
     "first",  # the nearest
     "near_unsaid",  # nearness where no name was said
+    "crowd",  # its share of the names that are nearest in meaning, the nearer the more
     "alike_far",  # likeness of a name that means something else
     "said_far",  # a name said that means something else
+    "worded",  # its share of what the wording speaks for, among all candidates
+    "worded_at_all",  # and how likely it is by that alone: the logarithm, from 0 for _LEAST up
 )
 #: What speaks for none of the candidates.
-NONE_FEATURES = ("bias", "other_topic", "elsewhere", "strange", "said", "near", "disposal", "outside")
+NONE_FEATURES = ("bias", "other_topic", "elsewhere", "strange", "said", "near", "disposal", "outside", "worded")
+
+#: How much more a name counts in the crowd that is nearer by one (a cosine).
+_NEARER = 8.0
+#: Of what the wording makes likely, less than this is as good as nothing.
+_LEAST = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +78,17 @@ class Match:
 
 
 def rank(
-    reading: Reading, rows: Sequence[Mapping[str, Any]], near: Mapping[str, float] | None
+    reading: Reading,
+    rows: Sequence[Mapping[str, Any]],
+    near: Mapping[str, float] | None,
+    worded: Mapping[str, float],
 ) -> tuple[list[Match], float]:
-    """Best first, and the probability of none. `rows` have id, kind, doc and hits ([key, name, phrase|None]).
+    """Best first, and the probability of none. `rows` have id, kind, doc, hits ([key, name, phrase|None]) and crowd.
 
-    `near`: item → nearness of meaning; None where no embedding was made.
+    `near`: item → nearness of meaning; None where no embedding was made. `crowd`: how near those of its names are
+    that are among the nearest of all. `worded`: item → how likely by the wording.
     """
-    candidates, none = described(reading, rows, near)
+    candidates, none = described(reading, rows, near, worded)
     weights, of_none = (BY_NAME, NONE_BY_NAME) if near is None else (BY_MEANING, NONE_BY_MEANING)
     sums = {item_id: _sum(weights, features) for item_id, features in candidates.items()}
     nobody = _sum(of_none, none)
@@ -87,10 +100,13 @@ def rank(
 
 
 def described(
-    reading: Reading, rows: Sequence[Mapping[str, Any]], near: Mapping[str, float] | None
+    reading: Reading,
+    rows: Sequence[Mapping[str, Any]],
+    near: Mapping[str, float] | None,
+    worded: Mapping[str, float],
 ) -> tuple[dict[str, list[float]], list[float]]:
     """Item → its FEATURES, and the NONE_FEATURES."""
-    view = _View(reading, rows, near)
+    view = _View(reading, rows, near, worded)
     found = {row["id"]: features for row in view.rows if (features := view.candidate(row))}
     return found, view.nobody()
 
@@ -98,8 +114,15 @@ def described(
 class _View:
     """A question beside everything that was found for it."""
 
-    def __init__(self, reading: Reading, rows: Sequence[Mapping[str, Any]], near: Mapping[str, float] | None) -> None:
-        self.reading = reading
+    def __init__(
+        self,
+        reading: Reading,
+        rows: Sequence[Mapping[str, Any]],
+        near: Mapping[str, float] | None,
+        worded: Mapping[str, float],
+    ) -> None:
+        self.reading, self._worded = reading, worded
+        self._of_all = sum(worded.get(row["id"], 0.0) for row in rows) + worded.get(OTHER, 0.0)
         self.rows = [row for row in rows if row["kind"] != "outside"]
         choices = [row for row in self.rows if row["kind"] == "choice"]
         self._measured, near = near is not None, near or {}
@@ -108,6 +131,9 @@ class _View:
         for row in choices if self._measured else ():  # a word for several is as near as the nearest of them
             self._near[row["id"]] = max(near.get(option, -1.0) for option in row["doc"]["options"])
         self._nearest = sorted(self._near.values(), reverse=True)
+        crowd = {row["id"]: sum(math.exp(_NEARER * cosine) for cosine in row["crowd"] or ()) for row in self.rows}
+        crowded = sum(crowd.values()) if self._measured else 0.0
+        self._crowd = {item_id: share / crowded for item_id, share in crowd.items()} if crowded else {}
         self._windows = {span.key: span for span in reading.windows}
         self._said: dict[str, list[Span]] = {}
         for span in reading.said:
@@ -122,13 +148,14 @@ class _View:
     def candidate(self, row: Mapping[str, Any]) -> list[float] | None:
         """What speaks for and against a row; None where nothing does."""
         own, meant = self._near.get(row["id"], 0.0), row["id"] in self._near
+        worded = self._worded.get(row["id"], 0.0)
         hits = [
             (span, alike)
             for span, alike in _hits(self.reading, row["hits"] or (), self._said, self._windows)
             if row["id"] in self._taken.get(span.end, [row["id"]])
         ]
         self._typo = max([self._typo, *(alike for _, alike in hits if alike < _SOUNDS)])
-        if not hits and (not meant or own <= 0):
+        if not hits and (not meant or own <= 0) and worded < LIKELY:
             return None
         best = self._nearest[0] if self._nearest else 0.0
         second = self._nearest[1] if len(self._nearest) > 1 else best
@@ -141,12 +168,17 @@ class _View:
             own - (second if own == best else best),
             float(self._measured and own == best),
             0.0 if hits else own,
+            self._crowd.get(row["id"], 0.0),
         ]
         far = (1 - own) * self._measured
+        wording = [
+            worded / self._of_all if worded else 0.0,
+            math.log(max(worded, _LEAST) / _LEAST),
+        ]
         ways = [
-            [*_said(self.reading, span, alike), *meaning, far * (alike < _SOUNDS), far * (alike >= _SOUNDS)]
+            [*_said(self.reading, span, alike), *meaning, far * (alike < _SOUNDS), far * (alike >= _SOUNDS), *wording]
             for span, alike in hits
-        ] or [[0.0] * (len(FEATURES) - len(meaning) - 2) + meaning + [0.0, 0.0]]
+        ] or [[0.0] * (len(FEATURES) - len(meaning) - 4) + meaning + [0.0, 0.0, *wording]]
         return max(ways, key=lambda way: _sum(BY_NAME, way))
 
     def nobody(self) -> list[float]:
@@ -161,6 +193,7 @@ class _View:
             max(self._nearest[0], 0.0) if self._nearest else 0.0,
             float(reading.disposal),
             self._outside,
+            self._worded.get(OTHER, 0.0),
         ]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from functions.shared import conditions, telemetry
+from functions.shared import conditions, telemetry, wording
 from functions.shared.conditions import State
 from functions.shared.decisions import outcomes
 from functions.shared.embeddings import EmbeddingFailed, Embeds, literal
@@ -105,7 +105,7 @@ class Rulebook:
             limit=limit,
         )
         finding.add(sought.rows)
-        found = finding.decide(*rank(sought.reading, sought.rows, sought.near))
+        found = finding.decide(*rank(sought.reading, sought.rows, sought.near, sought.worded))
         return replace(found, ms=round((time.perf_counter() - started) * 1000, 1))
 
     def seek(self, text: str) -> Sought:
@@ -113,6 +113,7 @@ class Rulebook:
         names = self._names or self._remembered()
         reading = Reading(text, names.keys)
         vector = None if reading.plain or not reading.letters else self._vector(text, names.model)
+        worded = wording.likely(text) if vector else {}
         rows = self._database.read(
             _SOUGHT,
             {
@@ -120,6 +121,7 @@ class Rulebook:
                 "windows": [] if reading.plain else [span.key for span in reading.windows],
                 "vector": vector,
                 "model": names.model,
+                "worded": [item for item, share in worded.items() if share >= wording.LIKELY],
             },
         )
         if not rows:
@@ -127,7 +129,8 @@ class Rulebook:
         index, rows = rows[0], [row for row in rows if row["id"]]
         if index["version"] != names.version:
             self._names = None  # a new index: its names are fetched by the next search
-        return Sought(reading, rows, _near(index, rows) if vector and index["model"] == names.model else None)
+        near = _near(index, rows) if vector and index["model"] == names.model else None
+        return Sought(reading, rows, near, worded if near is not None else {})
 
     def item(self, item_id: str) -> Item | None:
         """One item, or None where the index has none of that id."""
@@ -277,11 +280,14 @@ def _today() -> date:
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """A question, the rows of the index it may mean, and how near each is (None where no embedding was made)."""
+    """A question, the rows of the index it may mean, how near each is (None where no embedding was made), and how
+    likely by the wording alone (looked at only beside an embedding, beside which it costs nothing).
+    """
 
     reading: Reading
     rows: list[dict[str, Any]]
     near: dict[str, float] | None
+    worded: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,8 +330,8 @@ SELECT item_id, name, embedding FROM item_names WHERE embedding IS NOT NULL AND 
 AND {OF_THINGS} ORDER BY embedding <=> %(vector)s::vector LIMIT 40
 """  # noqa: S608
 
-#: One statement: the index's own row, and with it every item that was said by name, exactly or nearly, or that is near
-#: in meaning. A word for several things brings those things along.
+#: One statement: the index's own row, and with it every item that was said by name, exactly or nearly, that is near in
+#: meaning, or that the wording points to. A word for several things brings those things along.
 _SOUGHT = f"""
 WITH said AS (
     SELECT item_id, key, name, NULL::text AS phrase FROM item_names WHERE key = ANY(%(said)s)
@@ -340,19 +346,23 @@ WITH said AS (
     SELECT item_id, jsonb_agg(jsonb_build_array(key, name, phrase)) AS hits
     FROM (SELECT * FROM said UNION ALL SELECT * FROM alike) AS both_kinds GROUP BY item_id
 ), meant AS (
-    SELECT DISTINCT item_id FROM ({NEAREST}) n JOIN rule_index x ON x.model = %(model)s
+    SELECT item_id, array_agg(1 - ((n.embedding - x.centre) <=> (%(vector)s::vector - x.centre))) AS crowd
+    FROM ({NEAREST}) n JOIN rule_index x ON x.model = %(model)s GROUP BY item_id
+), besides AS (
+    SELECT unnest(%(worded)s::text[]) AS item_id
+    UNION SELECT id FROM items WHERE kind = 'outside' AND %(vector)s::vector IS NOT NULL
 ), wanted AS (
-    SELECT item_id, named.hits FROM named FULL JOIN (
-        SELECT item_id FROM meant UNION SELECT id FROM items WHERE kind = 'outside' AND %(vector)s::vector IS NOT NULL
-    ) AS nearest USING (item_id)
+    SELECT item_id, named.hits, meant.crowd
+    FROM named FULL JOIN meant USING (item_id) FULL JOIN besides USING (item_id)
 ), every AS (
     SELECT * FROM wanted
     UNION ALL
-    SELECT DISTINCT o.id, NULL::jsonb FROM wanted JOIN items c ON c.id = wanted.item_id AND c.kind = 'choice'
+    SELECT DISTINCT o.id, NULL::jsonb, NULL::float8[]
+    FROM wanted JOIN items c ON c.id = wanted.item_id AND c.kind = 'choice'
     CROSS JOIN LATERAL jsonb_array_elements_text(c.doc -> 'options') AS o(id)
     WHERE NOT EXISTS (SELECT 1 FROM wanted WHERE item_id = o.id)
 )
-SELECT x.version, x.model, x.near_low, x.near_high, i.id, i.kind, i.name_ko, i.name_en, i.doc, e.hits, (
+SELECT x.version, x.model, x.near_low, x.near_high, i.id, i.kind, i.name_ko, i.name_en, i.doc, e.hits, e.crowd, (
     SELECT max(1 - ((n.embedding - x.centre) <=> (%(vector)s::vector - x.centre))) FROM item_names n
     WHERE n.item_id = i.id AND %(vector)s::vector IS NOT NULL
 ) AS near

@@ -1,84 +1,92 @@
 """Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    3.506,  # exact
-    -0.917,  # sounds
-    1.669,  # inside
-    3.297,  # alike
-    2.136,  # length
-    -1.211,  # aside
-    0.366,  # next
-    -0.118,  # held
-    -1.667,  # tells
-    -1.655,  # done
-    0.621,  # later
-    -0.674,  # after
-    -0.270,  # joined
-    1.585,  # cover
-    1.075,  # most
-    0.293,  # whole
-    0.240,  # head
-    0.539,  # head_length
-    0.009,  # head_first
-    -0.079,  # head_last
-    -1.395,  # word
-    -1.859,  # word_of
+    3.345,  # exact
+    -1.128,  # sounds
+    1.342,  # inside
+    3.207,  # alike
+    2.009,  # length
+    -1.116,  # aside
+    0.272,  # next
+    -0.472,  # held
+    -1.483,  # tells
+    -1.719,  # done
+    0.877,  # later
+    -0.589,  # after
+    -0.045,  # joined
+    1.276,  # cover
+    1.078,  # most
+    0.267,  # whole
+    0.202,  # head
+    0.534,  # head_length
+    -0.000,  # head_first
+    0.120,  # head_last
+    -1.708,  # word
+    -1.607,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
     0.000,  # first
     0.000,  # near_unsaid
+    0.000,  # crowd
     0.000,  # alike_far
     0.000,  # said_far
+    0.000,  # worded
+    0.000,  # worded_at_all
 )
 BY_MEANING = (
-    1.161,  # exact
-    0.518,  # sounds
-    0.133,  # inside
-    2.528,  # alike
-    0.126,  # length
-    -0.954,  # aside
-    0.340,  # next
-    0.852,  # held
-    -0.312,  # tells
-    -1.073,  # done
-    0.886,  # later
-    -0.290,  # after
-    0.315,  # joined
-    1.061,  # cover
-    1.424,  # most
-    0.615,  # whole
-    0.814,  # head
-    -0.381,  # head_length
-    -0.378,  # head_first
-    0.215,  # head_last
-    -1.809,  # word
-    -1.090,  # word_of
-    1.126,  # option
-    2.392,  # near
-    0.283,  # nearest
-    0.033,  # first
-    2.092,  # near_unsaid
-    -1.327,  # alike_far
-    -1.484,  # said_far
+    1.085,  # exact
+    -0.209,  # sounds
+    0.737,  # inside
+    2.872,  # alike
+    -0.766,  # length
+    -0.117,  # aside
+    -0.198,  # next
+    -0.314,  # held
+    -0.127,  # tells
+    -0.828,  # done
+    0.607,  # later
+    -0.126,  # after
+    0.511,  # joined
+    0.867,  # cover
+    1.245,  # most
+    1.345,  # whole
+    0.739,  # head
+    -0.573,  # head_length
+    -0.382,  # head_first
+    0.738,  # head_last
+    1.078,  # word
+    0.048,  # word_of
+    0.441,  # option
+    1.097,  # near
+    -0.102,  # nearest
+    -0.384,  # first
+    2.165,  # near_unsaid
+    2.312,  # crowd
+    -1.324,  # alike_far
+    -2.501,  # said_far
+    1.919,  # worded
+    0.290,  # worded_at_all
 )
 NONE_BY_NAME = (
-    0.017,  # bias
-    3.893,  # other_topic
-    7.600,  # elsewhere
-    0.154,  # strange
-    0.985,  # said
+    0.427,  # bias
+    3.523,  # other_topic
+    7.424,  # elsewhere
+    -0.043,  # strange
+    1.179,  # said
     0.000,  # near
-    -0.954,  # disposal
+    -1.014,  # disposal
     0.000,  # outside
+    0.000,  # worded
 )
 NONE_BY_MEANING = (
-    -1.631,  # bias
-    2.597,  # other_topic
-    6.088,  # elsewhere
-    -0.554,  # strange
-    -0.414,  # said
-    2.463,  # near
-    -0.761,  # disposal
-    1.813,  # outside
+    0.828,  # bias
+    2.304,  # other_topic
+    4.398,  # elsewhere
+    0.110,  # strange
+    -0.980,  # said
+    1.555,  # near
+    -0.674,  # disposal
+    2.686,  # outside
+    1.059,  # worded
 )
