@@ -1,9 +1,10 @@
 """Fit what the search knows of words: `python rag-index fit`. Needs numpy; the search does not.
 
 First `functions/shared/topics.bin`, on the practice questions and the texts about something else: a logistic regression
-over the runs of letters around the names. Then `functions/shared/weights.py`, on the tuning questions, of which the
-former has seen none: maximum likelihood of a softmax over a question's candidates and "none of these", with a pull
-towards zero; once with and once without nearness of meaning, because a search may have to do without.
+over the runs of letters around the names; and, on much the same, `functions/shared/wording.bin` (`wordings.py`). Then
+`functions/shared/weights.py`, on the tuning questions, of which neither has seen any: maximum likelihood of a softmax
+over a question's candidates and "none of these", with a pull towards zero; once with and once without nearness of
+meaning, because a search may have to do without.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import requests
 import yaml
 
 from knative.local.manifests import BASE, BROKER_CLASS, PARALLELISM, PIPELINES, ROOT
-from tests.waiting import PATIENCE, until
+from tests.waiting import GRACE, until
 
 DELIVERY = {"retry": 3, "backoffPolicy": "exponential", "timeout": "PT2S"}  # no delay stated: Knative's own 50 ms
 
@@ -219,7 +219,7 @@ class BrokerProcess:
     def stop(self, *, kill: bool = False) -> int:
         assert self._process is not None
         self._process.kill() if kill else self._process.terminate()
-        return self._process.wait(PATIENCE)
+        return self._process.wait(GRACE)
 
     def health(self) -> int:
         """The status of /healthz, 0 while the process does not answer."""

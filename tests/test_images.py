@@ -30,7 +30,7 @@ from knative.check.documents import ROOT, load, load_all
 from knative.edge import envoy
 from knative.local.children import die_with_parent
 from tests.conftest import free_ports
-from tests.waiting import PATIENCE, until_it_answers
+from tests.waiting import GRACE, until_it_answers
 
 NOWHERE = {"DATABASE_URL": "postgresql://127.0.0.1:1/none", "REDIS_URL": "redis://127.0.0.1:1/0"}
 
@@ -179,10 +179,10 @@ def _running(words: list[str], cwd: Path, env: dict[str, str]) -> Iterator[subpr
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(PATIENCE)
+            process.wait(GRACE)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(PATIENCE)
+            process.wait(GRACE)
 
 
 def _asked(port: int, path: str, *lines: tuple[str, str], host: str = "growbin.app") -> tuple[int, Any, str]:

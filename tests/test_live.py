@@ -40,7 +40,7 @@ from functions.shared.events import (
 from functions.shared.postgres import Database
 from functions.shared.tokens import Signer
 from tests.steps import World
-from tests.waiting import PATIENCE, until, until_it_answers
+from tests.waiting import GRACE, until, until_it_answers
 
 ROOT = Path(__file__).parents[1]
 MAX_SOCKETS = 3
@@ -93,7 +93,7 @@ def serving(database_url: str, redis_url: str, keys: Path, **environ: str) -> It
         yield Server(port, process, Signer(keys / "private.pem"))
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(GRACE)
 
 
 @pytest.fixture(scope="module")
@@ -363,4 +363,4 @@ def test_a_server_that_is_stopped_sends_its_sockets_away_at_once(
         assert receive(ws)["n"] == 1
         server.process.send_signal(signal.SIGTERM)
         assert close_code(ws) == COME_BACK
-        assert server.process.wait(PATIENCE) == 0
+        assert server.process.wait(GRACE) == 0

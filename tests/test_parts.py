@@ -29,7 +29,7 @@ from botocore.config import Config
 from knative.local.children import leftovers
 from knative.local.packages import PackagesError, unpack
 from knative.local.parts import PartError, Parts, Ports, StoredObject, stored_object
-from tests.waiting import until
+from tests.waiting import GRACE, until
 
 REPOSITORY = Path(__file__).parents[1]
 ORIGIN = "http://127.0.0.1:8080"
@@ -312,7 +312,7 @@ def test_no_process_is_left_behind(parts: Parts, state: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    until(lambda: not leftovers(state))
+    until(lambda: not leftovers(state), GRACE)
     for name in ("PostgreSQL", "Valkey", "SeaweedFS"):
         parts.each[name].start()
         parts.each[name].wait_ready()

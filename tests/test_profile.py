@@ -388,10 +388,7 @@ def test_a_guest_who_becomes_an_account_while_leaving_stays(me: Me, world: World
             tx.execute("SELECT 1 FROM users WHERE id = %s FOR UPDATE", (me.id,))
             leaving = pool.submit(me.send, "DELETE")
             waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            for _ in range(200):
-                if world.rows(waiting):
-                    break
-                time.sleep(0.02)
+            until(lambda: world.rows(waiting))
             tx.execute("UPDATE users SET kind = 'account' WHERE id = %s", (me.id,))
             assert not leaving.done()
         answer = leaving.result(PATIENCE)

@@ -26,7 +26,7 @@ from functions.shared import naming
 from functions.shared.config import variables
 from functions.shared.events import UploadStored
 from functions.shared.wire import parse
-from tests.waiting import PATIENCE, until
+from tests.waiting import GRACE, until
 
 ROOT = Path(__file__).parents[1]
 BUCKET = "growbin-waste-photos"
@@ -222,7 +222,7 @@ def test_an_upload_becomes_one_event_and_its_message_goes_only_afterwards(
         assert there == [3, 3]  # nothing had been deleted when the broker was asked
         assert (tmp_path / "alive").exists()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(GRACE) == 0
 
 
 def test_while_the_broker_is_away_nothing_is_deleted_or_delivered_anew(
@@ -244,7 +244,7 @@ def test_who_is_told_to_stop_gives_back_what_it_holds(queue: Queue, broker: Brok
     with poller(queue, broker, tmp_path) as process:
         until(lambda: broker.asked)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(GRACE) == 0
     assert queue.messages == [message]
     assert message.hidden_until <= time.monotonic()
 

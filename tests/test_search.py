@@ -14,6 +14,7 @@ from functions.setup.compiled import Corpus, load
 from functions.setup.index import build
 from functions.shared import topics, wording
 from functions.shared.conditions import State, read
+from functions.shared.decisions import said
 from functions.shared.embeddings import DIMENSIONS, E5, Embedder, EmbeddingFailed
 from functions.shared.hangul import sound
 from functions.shared.matching import FEATURES, NONE_FEATURES, described
@@ -176,6 +177,19 @@ def test_the_wording_alone_points_to_an_item() -> None:
 def test_the_wording_knows_every_item(corpus: Corpus) -> None:
     known = {item for item in wording.likely("통") if item != wording.OTHER}
     assert known == {row.id for row in corpus.items if row.kind == "item"}, "python rag-index fit"
+
+
+def test_a_material_is_denied_only_where_it_is() -> None:
+    tube: Any = {
+        "by": "material",
+        "options": [
+            {"values": ["metal"], "words": ["알루미늄", "쇠"], "then": {"to": ["scrap_metal"]}},
+            {"values": ["wood"], "words": ["나무"], "then": {"to": ["general"]}},
+        ],
+    }
+    assert said(tube, "알루미늄튜브아니고플라스틱튜브") == {}
+    assert said(tube, "나무말고쇠로된거") == {"material": "metal"}
+    assert said(tube, "나무고쇠아니고") == {"material": "wood"}
 
 
 def test_what_is_near_and_what_is_worded_is_shared_among_the_candidates() -> None:

@@ -30,7 +30,7 @@ from knative.local import manifests
 from knative.local.children import leftovers
 from knative.local.gateway import Routes
 from knative.local.serving import Config, Misconfigured, free_ports
-from tests.waiting import PATIENCE, until
+from tests.waiting import GRACE, until
 
 ECHO = ["--worker-class", "gthread", "--threads", "8", "tests.functions.echo.app:app"]
 
@@ -120,7 +120,7 @@ def serving(
         yield found
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(GRACE)
         until(lambda: not leftovers(state))
 
 
@@ -385,9 +385,9 @@ def test_a_stop_lets_requests_finish_and_a_kill_leaves_nothing(tmp_path: Path) -
         until(lambda: running.report("echo")["in_flight"] == 1)
         running.process.terminate()
         assert last.result().status_code == 200
-        assert running.process.wait(PATIENCE) == 0
+        assert running.process.wait(GRACE) == 0
         assert not leftovers(running.state)
     with serving(tmp_path / "again", [service("echo")]) as running:
         running.ready("echo")
         running.process.kill()
-        until(lambda: not leftovers(running.state))
+        until(lambda: not leftovers(running.state), GRACE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import subprocess
 import time
 import urllib.error
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 
 Found = TypeVar("Found")
 
+#: So long a cluster waits for what was told to stop, before it kills it.
+GRACE = 30.0
 #: After so many seconds it will not happen any more, even on a machine that is busy with two other tests.
 PATIENCE = 90.0
 
@@ -25,16 +28,16 @@ def until(look: Callable[[], Found | None], seconds: float = PATIENCE) -> Found:
 
 
 def until_it_answers(url: str, process: subprocess.Popen[Any]) -> None:
-    """Wait until the server that `process` starts answers there, whatever it answers; it must not have ended."""
+    """Wait until the server that `process` starts answers there, and not that it is not ready (5xx)."""
 
     def answers() -> bool:
         assert process.poll() is None, f"it ended with {process.returncode}"
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return True
-        except urllib.error.HTTPError:
-            return True
-        except OSError:
+        except urllib.error.HTTPError as error:
+            return error.code < 500
+        except (OSError, http.client.HTTPException):
             return False
 
     until(answers)

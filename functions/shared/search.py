@@ -281,7 +281,7 @@ def _today() -> date:
 @dataclass(frozen=True, slots=True)
 class Sought:
     """A question, the rows of the index it may mean, how near each is (None where no embedding was made), and how
-    likely by the wording alone (looked at only beside an embedding, beside which it costs nothing).
+    likely by the wording alone (looked at only beside an embedding, beside which it costs little).
     """
 
     reading: Reading

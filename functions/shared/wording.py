@@ -57,7 +57,7 @@ def runs(text: str) -> set[int]:
     found = {run for word in words for run in _runs(f"<{word}>", (2, 3, 4))}
     found |= {f"_{run}" for run in _runs("".join(words), (2, 3))}
     found |= {f"~{run}" for word in words for run in _runs(f"<{sound(word)}>", (4, 5, 6))}
-    return {zlib.crc32(run.encode()) % PLACES for run in found}
+    return {zlib.crc32(run.encode(errors="replace")) % PLACES for run in found}
 
 
 def _runs(text: str, sizes: Iterable[int]) -> Iterator[str]:
