@@ -21,7 +21,7 @@ import pytest
 import requests
 
 from tests.broker import Answer, BrokerProcess, Request, Subscriber, Wire, running, trigger
-from tests.waiting import PATIENCE, until
+from tests.waiting import GRACE, until
 
 OBSERVED = json.loads((Path(__file__).parent / "data/broker-behaviour.json").read_text(encoding="utf-8"))
 ROWS, REQUESTS = OBSERVED["dispatcher"], OBSERVED["ingress"]
@@ -328,13 +328,13 @@ def test_nothing_is_lost_while_rabbitmq_is_away(amqp_url: str, own: Subscriber, 
         assert broker.post("slow", "1") == 202
         until(lambda: own.at("/slow") != [])
         wire.cut()
-        until(lambda: not broker.healthy())
+        until(lambda: not broker.healthy(), 5)
         began = time.monotonic()
         assert broker.post("slow", "2") == 500
         assert requests.get(f"{broker.url}/stats", timeout=30).status_code == 503
         assert time.monotonic() - began < 2
         wire.mend()
-        until(broker.healthy)
+        until(broker.healthy, 10)
         until(lambda: own.at("/done") != [] and broker.idle())
         assert broker.post("slow", "3") == 202
         until(lambda: "3" in own.ids("/slow"))
@@ -382,6 +382,6 @@ def test_it_stops_when_told_and_complains_in_a_sentence(amqp_url: str, own: Subs
     broker = BrokerProcess(tmp_path, amqp_url, [broken])
     broker.start(ready=False)
     assert broker._process is not None
-    assert broker._process.wait(PATIENCE) == 1
+    assert broker._process.wait(GRACE) == 1
     said = (tmp_path / "broker.log").read_text()
     assert said == "broker: pipelines/triggers.yaml: Trigger broken: spec.retries: unknown field\n"

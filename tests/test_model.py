@@ -35,7 +35,7 @@ from functions.grade.comparison import Comparison
 from functions.shared.hangul import normal
 from knative.local.model import checking, e5, embeddings, labels, seeing, train_head, tune, vision
 from tests.proving import PHASES, picture
-from tests.waiting import PATIENCE, until_it_answers
+from tests.waiting import GRACE, until_it_answers
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = Path(os.environ.get("TRASHNET", ROOT.parent / "shared" / "data" / "trashnet"))
@@ -145,7 +145,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("model") / "calls.jsonl")
     yield running
     running.process.terminate()
-    assert running.process.wait(PATIENCE) == 0
+    assert running.process.wait(GRACE) == 0
 
 
 @pytest.fixture(autouse=True)

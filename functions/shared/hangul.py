@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 #: The letters of a syllable, in the order in which Unicode counts them.
@@ -95,6 +96,11 @@ def _sound_of(character: str) -> str:
     vowel, last = divmod(rest, 28)
     ending = "" if last == 0 else LAST[last].translate(_FOLD_LAST)
     return FIRST[first].translate(_FOLD_FIRST) + VOWEL[vowel].translate(_FOLD_VOWEL) + ending
+
+
+def runs(text: str, sizes: Iterable[int]) -> Iterator[str]:
+    """Every run of so many characters in a row."""
+    return (text[i : i + size] for size in sizes for i in range(len(text) - size + 1))
 
 
 def sound(text: str) -> str:

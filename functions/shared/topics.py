@@ -14,6 +14,8 @@ import zlib
 from functools import cache
 from pathlib import Path
 
+from functions.shared import hangul
+
 FILE = Path(__file__).with_name("topics.bin")
 #: A sentence is known by its runs of up to so many letters, each counted in one of so many places.
 RUN, PLACES = 4, 1 << 13
@@ -93,8 +95,7 @@ def elsewhere(around: str) -> float:
 
 def runs(around: str) -> set[int]:
     """The places of all runs of letters; word ends count as letters."""
-    text = f" {around} "
-    found = (text[i : i + size] for size in range(1, RUN + 1) for i in range(len(text) - size + 1))
+    found = hangul.runs(f" {around} ", range(1, RUN + 1))
     return {zlib.crc32(run.encode()) % PLACES for run in found if run.strip()}
 
 

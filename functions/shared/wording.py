@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from operator import add, mul
 from pathlib import Path
 
-from functions.shared.hangul import canonical, sound
+from functions.shared import hangul
 
 FILE = Path(__file__).with_name("wording.bin")
 #: Runs share so many places; a vector has so many numbers.
@@ -53,15 +53,11 @@ def runs(text: str) -> set[int]:
     """The places of a text's runs: of two to four letters within words, whose ends count as letters; of two or three
     across them, because spaces are typed or not; and of four to six sounds, of which a typo spoils fewer.
     """
-    words = canonical(text[:_LONGEST]).split()
-    found = {run for word in words for run in _runs(f"<{word}>", (2, 3, 4))}
-    found |= {f"_{run}" for run in _runs("".join(words), (2, 3))}
-    found |= {f"~{run}" for word in words for run in _runs(f"<{sound(word)}>", (4, 5, 6))}
+    words = hangul.canonical(text[:_LONGEST]).split()
+    found = {run for word in words for run in hangul.runs(f"<{word}>", (2, 3, 4))}
+    found |= {f"_{run}" for run in hangul.runs("".join(words), (2, 3))}
+    found |= {f"~{run}" for word in words for run in hangul.runs(f"<{hangul.sound(word)}>", (4, 5, 6))}
     return {zlib.crc32(run.encode(errors="replace")) % PLACES for run in found}
-
-
-def _runs(text: str, sizes: Iterable[int]) -> Iterator[str]:
-    return (text[i : i + size] for size in sizes for i in range(len(text) - size + 1))
 
 
 @cache
