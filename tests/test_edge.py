@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import random
 import socket
@@ -107,8 +108,8 @@ def presign(pipeline_env: dict[str, str], keys: Path) -> Serve:
 
 
 def address() -> str:
-    """Of the net that is nobody's, and of no other test."""
-    return f"198.18.{random.randrange(256)}.{random.randrange(1, 255)}"
+    """Of the nets that are nobody's: one in 2^28, so that no two tests are at the same one."""
+    return str(ipaddress.IPv4Address((15 << 28) + random.getrandbits(28)))
 
 
 def signed(keys: Path, user: str | None = None) -> str:
