@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+import redis
 from xdist.scheduler import LoadScopeScheduling
 
 from functions.setup.compiled import load as load_corpus
@@ -169,6 +170,8 @@ def servers() -> Iterator[Addresses]:
     with psycopg.connect(parts.addresses.database_url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")  # no test of these servers cuts the power
         connection.execute("SELECT pg_reload_conf()")
+    with redis.Redis.from_url(parts.addresses.redis_url) as client:
+        client.config_set("appendfsync", "no")
     Revocations(Memory(parts.addresses.redis_url)).now()  # what tests sign is not older than the list of refused
     yield parts.addresses
     parts.stop_all()

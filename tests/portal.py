@@ -17,12 +17,13 @@ Row = Mapping[str, Any]
 
 @dataclass
 class Said:
-    """One answer: its body (an object becomes JSON), and how it comes (`pause` seconds before each byte or none)."""
+    """One answer: its body (an object becomes JSON), how long until it comes, and before each byte if not at once."""
 
     body: Any
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     pause: float = 0.0
+    wait: float = 0.0
 
     def bytes(self) -> bytes:
         body = self.body if isinstance(self.body, str | bytes) else json.dumps(self.body, ensure_ascii=False)
@@ -89,6 +90,7 @@ def running_portal() -> Iterator[Portal]:
             for name, value in {"Content-Length": str(len(body)), **said.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
+            time.sleep(said.wait)
             try:
                 for start in range(0, len(body), 1 if said.pause else len(body)):
                     time.sleep(said.pause)

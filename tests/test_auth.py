@@ -188,7 +188,8 @@ def test_who_is_unknown_waits_as_long_as_who_is_known() -> None:
         assert not passwords.match("wrong", kept)
         return (time.process_time() - begun) * 1000
 
-    known, unknown = (min(milliseconds(of) for _ in range(5)) for of in (kept, None))
+    pairs = [(milliseconds(kept), milliseconds(None)) for _ in range(10)]  # in turn: a machine's speed changes
+    known, unknown = map(min, zip(*pairs, strict=True))
     assert 0.6 < known / unknown < 1.7, (known, unknown)
 
 
@@ -296,13 +297,13 @@ def test_a_session_is_renewed(guest: Client) -> None:
     assert before.welcome, "an access token lives on: it is short"
 
 
-def test_fifty_refreshes_of_one_token_leave_one_living_successor(guest: Client) -> None:
+def test_fifty_refreshes_of_one_token_leave_one_living_successor(guest: Client, settings: Settings) -> None:
+    guest.app = create(replace(settings, refresh_grace_seconds=PATIENCE))  # however long fifty take
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(lambda _: guest.refresh(), range(50)))
     assert Counter(answer.status_code for answer in answers) == {200: 1, 409: 49}
     assert {code(answer) for answer in answers if answer.status_code == 409} == {(409, "refresh_used")}
     (won,) = (answer for answer in answers if answer.status_code == 200)
-    time.sleep(GRACE)
     guest.adopt(won)
     assert guest.adopt(guest.refresh()).welcome
 
@@ -583,14 +584,14 @@ def test_who_is_right_is_not_held_up(
 
 
 def test_tries_are_forgotten_after_the_window(memory: Memory) -> None:
-    guessing, who = Guessing(memory, per_account=2, per_address=9, window=0.5), uuid.uuid4().hex
+    guessing, who = Guessing(memory, per_account=2, per_address=9, window=2), uuid.uuid4().hex
     for _ in range(2):
         guessing.attempt(address=who, account=who)
     with pytest.raises(Problem, match="too_many_attempts") as refused:
         guessing.attempt(address=who, account=who)
-    assert refused.value.headers == {"Retry-After": "1"}
+    assert refused.value.headers == {"Retry-After": "2"}
     guessing.attempt(address=who)
-    time.sleep(0.55)
+    time.sleep(2.05)
     guessing.attempt(address=who, account=who)
 
 
@@ -622,15 +623,16 @@ def test_without_redis_nobody_signs_in_and_who_is_in_goes_on(
         cut_off = replace(account, app=create(replace(settings, redis_url=dead_redis)))
         if path == "signup":
             cut_off.token = ""
+        cut_off.app.test_client().get("/readyz")  # connects to the database
         begun = time.monotonic()
         answer = cut_off(method, path, body)
         took = time.monotonic() - begun
         assert code(answer) == (503, "unavailable"), path
         assert answer.headers["Retry-After"]
-        assert took < 1, path
+        assert took < 2, path
     begun = time.monotonic()
     assert cut_off.welcome
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 2
     assert db.execute("SELECT count(*) AS n FROM users").fetchone() == before, "nothing half done"
     assert account.login(email).status_code == 200
 

@@ -100,6 +100,8 @@ def test_a_subscribers_answer(seen: Seen, n: int, row: dict[str, Any]) -> None:
     assert len(gaps) == len(row["gaps_ms"])
     for gap, wanted in zip(gaps, row["gaps_ms"], strict=True):
         early, late = wanted - min(50, wanted * 0.3), wanted * 1.35 + 500  # a busy machine may make one of them late
+        if row["body"] == "no answer for 6 s":  # counted from when it was sent; noted later
+            early -= 500
         assert early <= gap <= late, f"{gaps} instead of {row['gaps_ms']}"
     assert len(dead) == row["dead_lettered"]
     for letter in dead:
@@ -111,12 +113,14 @@ def test_a_subscribers_answer(seen: Seen, n: int, row: dict[str, Any]) -> None:
 
 
 def test_backoff_is_exact(seen: Seen) -> None:
-    """The n-th gap, in the median of all the rows that have it, is within 35 % and 25 ms of what was observed."""
+    """The n-th gap of the rows that have it: in the median no shorter than what was observed, and the quickest, which a
+    busy machine held up least, no longer than that by 35 % and 25 ms."""
     same = [n for n, row in enumerate(ROWS) if row["gaps_ms"] == [100, 200, 400]]
     assert len(same) == 10
     for which, wanted in enumerate((100, 200, 400)):
         gaps = [(seen.attempts[n][which + 1].at - seen.attempts[n][which].at) * 1000 for n in same]
-        assert wanted - 5 <= statistics.median(gaps) <= wanted * 1.35 + 25
+        assert wanted - 5 <= statistics.median(gaps), gaps
+        assert min(gaps) <= wanted * 1.35 + 25, gaps
 
 
 def test_a_redirect_is_followed_with_get(seen: Seen) -> None:
@@ -248,25 +252,27 @@ def own() -> Iterator[Subscriber]:
 
 @pytest.mark.parametrize("parallelism", [1, 4])
 def test_parallelism_is_kept(amqp_url: str, own: Subscriber, tmp_path: Path, parallelism: int) -> None:
-    own.answers["/work"] = lambda *_: Answer(wait=0.05)
+    own.answers["/work"] = lambda *_: Answer(wait=0.4)  # longer than four take to arrive
     triggers = [trigger("work", f"{own.url}/work", None, parallelism=parallelism)]
     with running(BrokerProcess(tmp_path, amqp_url, triggers)) as broker:
         with ThreadPoolExecutor(8) as pool:
-            assert set(pool.map(lambda n: broker.post("work", f"{n}"), range(20))) == {202}
+            assert set(pool.map(lambda n: broker.post("work", f"{n}"), range(8))) == {202}
         until(broker.idle)
-    assert sorted(own.ids("/work")) == sorted(f"{n}" for n in range(20))
+    assert sorted(own.ids("/work")) == [f"{n}" for n in range(8)]
     assert own.busiest["/work"] == parallelism
 
 
 def test_linear_backoff_and_no_dead_letter_sink(amqp_url: str, own: Subscriber, tmp_path: Path) -> None:
     """Waits of one, two, three delays; then, with nowhere to go, the event is gone and counted."""
     own.answers["/linear"] = lambda *_: Answer(503)
-    delivery = {"retry": 3, "backoffPolicy": "linear", "backoffDelay": "PT0.1S"}
+    delivery = {"retry": 3, "backoffPolicy": "linear", "backoffDelay": "PT0.5S"}
     with running(BrokerProcess(tmp_path, amqp_url, [trigger("linear", f"{own.url}/linear", None, delivery)])) as broker:
         broker.post("linear", "1")
         until(lambda: broker.stats()["dropped"] == 1 and broker.idle())
     gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(own.at("/linear"))]
-    assert gaps == [pytest.approx(wanted + 0.02, abs=0.06) for wanted in (0.1, 0.2, 0.3)]
+    assert len(gaps) == 3
+    for gap, wanted in zip(gaps, (0.5, 1.0, 1.5), strict=True):  # exponential would be 0.5 more at the last
+        assert wanted - 0.02 <= gap <= wanted + 0.45, gaps
 
 
 def test_a_dead_letter_waits_for_its_sink(amqp_url: str, own: Subscriber, tmp_path: Path) -> None:
@@ -316,7 +322,9 @@ def test_nothing_is_lost_while_rabbitmq_is_away(amqp_url: str, own: Subscriber, 
     address = urlsplit(amqp_url)
     wire = Wire(address.hostname or "", address.port or 5672)
     through = address._replace(netloc=f"{address.username}:{address.password}@127.0.0.1:{wire.port}").geturl()
-    own.answers["/slow"] = lambda _, earlier: Answer(200, {**REPLY, "ce-type": "done", "ce-id": "r"}, wait=not earlier)
+    own.answers["/slow"] = lambda _, earlier: Answer(
+        200, {**REPLY, "ce-type": "done", "ce-id": "r"}, wait=5 * (not earlier)
+    )
     triggers = [trigger("slow", f"{own.url}/slow", None, {}), trigger("done", f"{own.url}/done", None)]
     broker = BrokerProcess(tmp_path, through, triggers)
     wire.cut()

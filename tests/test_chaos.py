@@ -2,7 +2,7 @@
 
 The test prints its integers. Model calls may exceed two an analysis only by repairs, by calls that were not answered in
 time (each a counted failure of its claim), and by the calls in hand when something that holds or stores an answer was
-killed: in flight, or answered less than 0.7 s before.
+killed: in flight, or answered less than 1.5 s before.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ async def storm(doomed: Running) -> tuple[list[str], list[dict[str, Any]], int, 
                 continue
             # A call is lost when its answer is not stored yet: in flight, or answered a moment ago.
             before = await asyncio.to_thread(doomed.model.counts)
-            await asyncio.sleep(0.7)
+            await asyncio.sleep(1.5)
             await asyncio.to_thread(kill, doomed, victim)
             # What was sent but not yet read by the model counts too; what is answered until the database is back,
             # however long that takes, cannot be stored either.

@@ -384,7 +384,7 @@ def test_without_redis_reads_go_on_and_nothing_is_spent(
     assert "RateLimit-Limit" not in read.headers
     assert timed(waste, "GET", f"{HISTORY}/{analysis}").status_code == 200
     assert timed(uploads, "POST", UPLOADS, {"content_type": "image/png"}).status_code == 201
-    assert max(took) < 1.0
+    assert max(took) < 2.0
 
 
 def test_a_redis_that_takes_nothing_lets_nobody_in(serve: Serve, pipeline_env: dict[str, str], keys: Path) -> None:
@@ -402,13 +402,17 @@ def test_a_redis_that_takes_nothing_lets_nobody_in(serve: Serve, pipeline_env: d
 
 
 def test_redis_that_comes_back_is_asked_again(redis_url: str, mute: str) -> None:
-    memory = Memory(mute, timeout=0.1, rest=0.2)
-    started = time.monotonic()
+    memory, asked = Memory(mute, timeout=0.1, rest=2), []
+
+    def ping(client: redis.Redis) -> Any:
+        asked.append(client)
+        return client.ping()
+
     for _ in range(20):
         with pytest.raises(Away):
-            memory.ask(lambda client: client.ping())
-    assert time.monotonic() - started < 0.2, "one waited, the others did not"
-    memory._url = redis_url
+            memory.ask(ping)
+    assert len(asked) == 1, "one waited, the others did not"
+    memory._url, memory._timeout = redis_url, 10
     del memory._redis
-    time.sleep(0.2)
-    assert memory.ask(lambda client: client.ping())
+    time.sleep(2)
+    assert memory.ask(ping)

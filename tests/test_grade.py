@@ -27,6 +27,7 @@ from functions.shared.objects import Objects
 from tests.proving import GUIDE, PHASES, RULES, Shown, guided, judged, picture, shown
 from tests.standin import Standin
 from tests.steps import ROOT, Provider, World, deliver, deliver_at_once, load, scripted_provider
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -401,11 +402,10 @@ def test_a_proof_that_ends_while_the_model_looks_keeps_its_end(
     app: Flask, world: World, objects: Objects, model: Standin
 ) -> None:
     one = shown(world, objects)
-    model.faults("slow", schema="Comparison", seconds=1)
+    model.faults("slow", schema="Comparison", seconds=4)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(deliver, app, one.event)
-        while not asked_in_flight(model):
-            pass
+        until(lambda: asked_in_flight(model))
         world.do("UPDATE proofs SET status = 'refused', reason = 'internal' WHERE id = %s", one.proof)
         assert slow.result().status == 204
     assert world.proof_state(one.proof)["reason"] == "internal"

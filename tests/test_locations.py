@@ -924,7 +924,7 @@ def test_many_at_once_make_one_refresh(new_app: App, portal: Portal, clock: Cloc
         near(apps[0])
         clock.now += timedelta(days=2)
     asked = portal.times
-    portal.says(Said(envelope([ROW], 1), pause=0.001))  # some 600 bytes, so more than half a second
+    portal.says(Said(envelope([ROW], 1), wait=1.0))  # longer than 24 take to arrive
     together = threading.Barrier(24)
 
     def ask(n: int) -> str:
@@ -962,7 +962,7 @@ def test_without_redis_it_is_slower_and_works(new_app: App, portal: Portal, cloc
     for _ in range(3):
         started = time.monotonic()
         assert only(app)["name"] == "가나재활용센터"
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 3
     assert portal.times == 1
     clock.now += timedelta(days=2)
     portal.says(Said("", 500))

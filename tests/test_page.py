@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from flask.testing import FlaskClient
 from PIL import Image, ImageDraw, ImageFilter
 from playwright.sync_api import Locator, Page, Route, expect
@@ -27,6 +28,7 @@ from functions.web.settings import Settings
 from knative.local.model.checking import difference
 from knative.local.sample import draw
 from tests.visitor import CONTRAST, CONTROLS, t
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.unmeasured
 
@@ -189,6 +191,14 @@ def encoded(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.fixture
+def live_is_awake(cluster: Any) -> None:
+    """A page whose socket is answered late looks again by itself."""
+    events = f"{cluster.gateway}/api/v1/waste/analyses/{uuid.uuid4()}/events"
+    assert requests.get(events, timeout=PATIENCE).status_code < 500
+
+
+@pytest.mark.usefixtures("live_is_awake")
 def test_from_photo_to_guide(visit: Any, photo: Path) -> None:
     with visit() as visitor:
         page: Page = visitor.page
@@ -261,6 +271,7 @@ def test_that_is_not_it(visit: Any, photo: Path) -> None:
         assert visitor.complaints == []
 
 
+@pytest.mark.usefixtures("live_is_awake")
 def test_a_correction_that_asks_keeps_the_guide_and_one_socket(visit: Any, photo: Path) -> None:
     with visit() as visitor:
         page: Page = visitor.page

@@ -29,7 +29,7 @@ from botocore.config import Config
 from knative.local.children import leftovers
 from knative.local.packages import PackagesError, unpack
 from knative.local.parts import PartError, Parts, Ports, StoredObject, stored_object
-from tests.waiting import GRACE, until
+from tests.waiting import GRACE, PATIENCE, until
 
 REPOSITORY = Path(__file__).parents[1]
 ORIGIN = "http://127.0.0.1:8080"
@@ -77,7 +77,7 @@ class Notifications:
         """Every finished object notified up to and including the one at `key`."""
         found: list[StoredObject] = []
         while not found or found[-1].key != key:
-            if (stored := self.stored.get(timeout=10)) is not None:
+            if (stored := self.stored.get(timeout=PATIENCE)) is not None:
                 found.append(stored)
         return found
 
@@ -185,7 +185,7 @@ def test_confirmed_messages_survive_kill_9_of_rabbitmq(parts: Parts) -> None:
     connection = pika.BlockingConnection(parameters)
     channel = connection.channel()
     got: list[int] = []
-    for method, _, body in channel.consume("survivors", inactivity_timeout=10):
+    for method, _, body in channel.consume("survivors", inactivity_timeout=PATIENCE):
         assert method is not None, f"only {len(got)} came back"
         got.append(int(body))
         channel.basic_ack(method.delivery_tag)

@@ -381,7 +381,7 @@ def test_an_upload_becomes_one_event_however_often_it_is_told(tmp_path: Path) ->
 def test_a_stop_lets_requests_finish_and_a_kill_leaves_nothing(tmp_path: Path) -> None:
     with serving(tmp_path, [service("echo")]) as running, ThreadPoolExecutor(1) as pool:
         running.ready("echo")
-        last = pool.submit(running.get, "echo", "/sleep/1.0")
+        last = pool.submit(running.get, "echo", "/sleep/4.0")
         until(lambda: running.report("echo")["in_flight"] == 1)
         running.process.terminate()
         assert last.result().status_code == 200
