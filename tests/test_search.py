@@ -352,6 +352,18 @@ def test_every_item_has_five_to_ten_rules_in_the_order_of_a_guide(rulebook: Rule
         assert any(rule.destination for rule in rules if rule.phase == "dispose") or any(r.disagreement for r in rules)
 
 
+def test_the_dictionary_is_cited_only_for_what_it_says(rulebook: Rulebook, corpus: Corpus) -> None:
+    """What a family tells of an official class is our word for a thing that only we put there."""
+    ours = [id_ for id_, item in corpus.entries.items.items() if item.basis == "author" and item.decide is None]
+    claimed = {rule.id for item in ours for rule in rulebook.rules(item) if rule.basis == "official-class"}
+    assert len(ours) > 300
+    assert {rule for rule in claimed if ".dispose." in rule} == set()
+    laver = {rule.id: rule for rule in rulebook.rules("dried-laver")}["packaged-food.dispose.1"]
+    assert (laver.basis, laver.source.url) == ("author", None)
+    kimchi = {rule.id: rule for rule in rulebook.rules("kimchi")}["salty-food.dispose.1"]
+    assert kimchi.basis == "official-class"
+
+
 def test_a_rule_is_used_from_its_day_on(database: Database) -> None:
     with database.transaction() as tx:
         tx.execute("UPDATE rules SET effective_from = '2026-12-01' WHERE id = 'soiled-paper.dont.1'")

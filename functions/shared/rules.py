@@ -15,7 +15,7 @@ from typing import Any
 PHASES = ("prepare", "wash", "separate", "dispose", "dont", "why")
 
 #: What a rule rests on, strongest first. The citizen sees it (messages.json: `basis.<code>`).
-BASES = ("official-class", "directive", "survey", "author")
+BASES = (OFFICIAL := "official-class", "directive", "survey", "author")
 
 FEWEST, MOST = 5, 10
 
@@ -94,6 +94,18 @@ def holding(rows: Iterable[Mapping[str, Any]], facts: Mapping[str, str], on: dat
         and (row["effective_to"] is None or on <= row["effective_to"])
         and all(facts.get(axis, values[0]) in values for axis, values in row["conditions"].items())
     ]
+
+
+def modest(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows, none of them in the dictionary's name where it is not the dictionary that says where this thing goes:
+    what a family tells of a class is then worth no more than our word that the thing is of that class.
+    """
+    outcomes = [row for row in rows if row["leaf"] is not None]
+    if not outcomes or any(row["basis"] == OFFICIAL for row in outcomes):
+        return list(rows)
+    ours = {key: outcomes[0][key] for key in ("owner", "basis", "source_title", "source_url", "checked")}
+    owner = ours.pop("owner")
+    return [{**row, **ours} if row["basis"] == OFFICIAL and row["owner"] != owner else row for row in rows]
 
 
 def aside(passages: Iterable[Passage], decided: str | None, unproven: Collection[str]) -> list[Passage]:

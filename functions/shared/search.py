@@ -33,7 +33,7 @@ from functions.shared.matching import rank
 from functions.shared.phrases import Reading
 from functions.shared.postgres import Database, Tx, Unavailable
 from functions.shared.regions import KOREA, exception_for
-from functions.shared.rules import MOST, Passage, aside, holding, leaf_key, ordered
+from functions.shared.rules import MOST, Passage, aside, holding, leaf_key, modest, ordered
 
 __all__ = ["Candidate", "Entry", "Found", "Item", "Option", "Part", "Question", "Rulebook", "Selection"]
 
@@ -220,7 +220,7 @@ class Rulebook:
         vector = self._vector(question, model) if cut and question else None
         if vector:
             rules = self._measured(rules, vector)
-        fit = ordered(rules, {item_id, *owners[2:]}, limit)
+        fit = ordered(modest(rules), {item_id, *owners[2:]}, limit)
         chosen = [Passage.of(rule, decided=len(leaves) == 1) for rule in fit]
         if not exception:
             places = {leaf["to"][0] if len(leaf["to"]) == 1 else None for leaf in found.leaves}
