@@ -35,7 +35,7 @@ from functions.grade.comparison import Comparison
 from functions.shared.hangul import normal
 from knative.local.model import checking, e5, embeddings, labels, seeing, train_head, tune, vision
 from tests.proving import PHASES, picture
-from tests.waiting import GRACE, until_it_answers
+from tests.waiting import GRACE, PATIENCE, until_it_answers
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = Path(os.environ.get("TRASHNET", ROOT.parent / "shared" / "data" / "trashnet"))
@@ -226,7 +226,7 @@ def test_every_answer_says_who_made_it_and_what_it_cost(client: openai.OpenAI) -
     assert answer.usage is not None
     assert 765 < answer.usage.prompt_tokens < 765 + 900, "a 1024 x 768 photo is 765 tokens, the rest is text and schema"
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
-    assert {model.id for model in client.models.list()} == {"waste-coach-standin-1", "multilingual-e5-small-waste-3"}
+    assert {model.id for model in client.models.list()} == {"waste-coach-standin-1", "multilingual-e5-small-waste-4"}
     seen = answer.choices[0].message.parsed
     assert seen is not None
     assert "GPT-4o가 아니" in seen.notes
@@ -361,7 +361,7 @@ def test_embeddings_put_the_right_passage_first(client: openai.OpenAI) -> None:
         "passage: 우유팩은 헹궈 펼쳐 말린 뒤 종이팩 수거함에 넣어요.",
         "passage: 음식물이 묻은 비닐은 종량제 봉투에 버려요.",
     ]
-    kept = client.embeddings.create(model="multilingual-e5-small-waste-3", input=passages, dimensions=384)
+    kept = client.embeddings.create(model="multilingual-e5-small-waste-4", input=passages, dimensions=384)
     assert [row.index for row in kept.data] == [0, 1, 2]
     assert kept.usage.prompt_tokens > 30
     table = np.array([row.embedding for row in kept.data])
@@ -417,18 +417,17 @@ def test_a_stuck_answer_holds_up_nobody_else(client: openai.OpenAI, server: Serv
         "response_format": {"type": "json_schema", "json_schema": {"name": "Guide"}},
     }
     got = b""
-    started = time.monotonic()
     with pytest.raises(requests.RequestException):  # noqa: PT012 (the reading is what fails)
         answer = requests.post(
             f"{server.url}/v1/chat/completions",
             json=body,
             headers={"Authorization": "Bearer x"},
-            timeout=0.7,
+            timeout=0.7 if mode == "hang" else PATIENCE,
             stream=True,
         )
         for byte in answer.iter_content(1):
             got += byte
-            if time.monotonic() - started > 1:
+            if len(got) > 3:
                 raise requests.Timeout
     assert (len(got) > 1) == (mode == "drip")
     assert guide(client).destination == "clear_pet"
@@ -599,6 +598,21 @@ def test_a_taken_port_is_one_plain_sentence(server: Server) -> None:
     assert "cannot listen" in second.stderr
 
 
+#: Asks for a health until its standard input ends; prints how often, and the longest it took. A process of its own: the
+#: 200 threads that ask for the rest would hold it up.
+WATCH = """
+import sys, threading, time, urllib.request
+over = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+asked = slowest = 0
+while not over.is_set():
+    began = time.monotonic()
+    urllib.request.urlopen(sys.argv[1], timeout=30).read()
+    asked, slowest = asked + 1, max(slowest, time.monotonic() - began)
+print(asked, slowest)
+"""
+
+
 def test_200_calls_at_once_are_all_answered_and_health_stays_quick(client: openai.OpenAI, server: Server) -> None:
     pictures = [photo(seed) for seed in range(20)]
 
@@ -607,14 +621,16 @@ def test_200_calls_at_once_are_all_answered_and_health_stays_quick(client: opena
             return len(guide(client, f"{number}번째 질문").steps)
         return len(see(client, f"{number}번째 캔", pictures[number // 2 % 20]).objects)
 
-    slowest = 0.0
+    watching = subprocess.Popen(
+        [sys.executable, "-c", WATCH, f"{server.url}/healthz"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     with ThreadPoolExecutor(200) as pool:
-        calls = [pool.submit(ask, number) for number in range(200)]
-        while not all(call.done() for call in calls):
-            began = time.monotonic()
-            assert requests.get(f"{server.url}/healthz", timeout=30).ok
-            slowest = max(slowest, time.monotonic() - began)
-        assert all(call.result() for call in calls)
+        assert all(pool.map(ask, range(200)))
+    asked, slowest = map(float, watching.communicate(timeout=PATIENCE)[0].split())
+    assert asked > 10
     assert slowest < 2
     assert server.resident() < 400_000, "kB"
 

@@ -1,28 +1,28 @@
 """Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    3.345,  # exact
-    -1.128,  # sounds
-    1.342,  # inside
-    3.207,  # alike
-    2.009,  # length
-    -1.116,  # aside
-    0.272,  # next
-    -0.472,  # held
-    -1.483,  # tells
-    -1.719,  # done
-    0.877,  # later
-    -0.589,  # after
-    -0.045,  # joined
-    1.276,  # cover
-    1.078,  # most
-    0.267,  # whole
-    0.202,  # head
-    0.534,  # head_length
-    -0.000,  # head_first
-    0.120,  # head_last
-    -1.708,  # word
-    -1.607,  # word_of
+    3.462,  # exact
+    -1.239,  # sounds
+    1.298,  # inside
+    3.238,  # alike
+    1.961,  # length
+    -1.225,  # aside
+    0.267,  # next
+    -0.541,  # held
+    -1.427,  # tells
+    -1.699,  # done
+    0.773,  # later
+    -0.750,  # after
+    -0.143,  # joined
+    1.363,  # cover
+    0.896,  # most
+    0.249,  # whole
+    0.204,  # head
+    0.506,  # head_length
+    0.079,  # head_first
+    0.064,  # head_last
+    -1.970,  # word
+    -1.516,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
@@ -35,58 +35,58 @@ BY_NAME = (
     0.000,  # worded_at_all
 )
 BY_MEANING = (
-    1.085,  # exact
-    -0.209,  # sounds
-    0.737,  # inside
-    2.872,  # alike
-    -0.766,  # length
-    -0.117,  # aside
-    -0.198,  # next
-    -0.314,  # held
-    -0.127,  # tells
-    -0.828,  # done
-    0.607,  # later
-    -0.126,  # after
-    0.511,  # joined
-    0.867,  # cover
-    1.245,  # most
-    1.345,  # whole
-    0.739,  # head
-    -0.573,  # head_length
-    -0.382,  # head_first
-    0.738,  # head_last
-    1.078,  # word
-    0.048,  # word_of
-    0.441,  # option
-    1.097,  # near
-    -0.102,  # nearest
-    -0.384,  # first
-    2.165,  # near_unsaid
-    2.312,  # crowd
-    -1.324,  # alike_far
-    -2.501,  # said_far
-    1.919,  # worded
-    0.290,  # worded_at_all
+    0.505,  # exact
+    -0.081,  # sounds
+    0.702,  # inside
+    2.915,  # alike
+    -0.449,  # length
+    -0.032,  # aside
+    -0.066,  # next
+    0.142,  # held
+    -0.100,  # tells
+    -1.444,  # done
+    0.975,  # later
+    -0.103,  # after
+    0.386,  # joined
+    0.684,  # cover
+    1.266,  # most
+    1.194,  # whole
+    0.486,  # head
+    -0.028,  # head_length
+    -0.101,  # head_first
+    0.864,  # head_last
+    0.752,  # word
+    0.131,  # word_of
+    0.194,  # option
+    1.102,  # near
+    -0.178,  # nearest
+    -0.239,  # first
+    2.040,  # near_unsaid
+    1.982,  # crowd
+    -1.785,  # alike_far
+    -2.287,  # said_far
+    1.702,  # worded
+    0.282,  # worded_at_all
 )
 NONE_BY_NAME = (
-    0.427,  # bias
-    3.523,  # other_topic
-    7.424,  # elsewhere
-    -0.043,  # strange
-    1.179,  # said
+    0.290,  # bias
+    3.561,  # other_topic
+    7.340,  # elsewhere
+    0.006,  # strange
+    1.148,  # said
     0.000,  # near
-    -1.014,  # disposal
+    -1.030,  # disposal
     0.000,  # outside
     0.000,  # worded
 )
 NONE_BY_MEANING = (
-    0.828,  # bias
-    2.304,  # other_topic
-    4.398,  # elsewhere
-    0.110,  # strange
-    -0.980,  # said
-    1.555,  # near
-    -0.674,  # disposal
-    2.686,  # outside
-    1.059,  # worded
+    0.525,  # bias
+    2.370,  # other_topic
+    5.011,  # elsewhere
+    0.123,  # strange
+    -1.014,  # said
+    2.065,  # near
+    -0.717,  # disposal
+    2.176,  # outside
+    1.062,  # worded
 )
