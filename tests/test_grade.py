@@ -402,7 +402,7 @@ def test_a_proof_that_ends_while_the_model_looks_keeps_its_end(
     app: Flask, world: World, objects: Objects, model: Standin
 ) -> None:
     one = shown(world, objects)
-    model.faults("slow", schema="Comparison", seconds=4)
+    model.faults("slow", schema="Comparison", seconds=1.5)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(deliver, app, one.event)
         until(lambda: asked_in_flight(model))

@@ -20,7 +20,7 @@ from functions.shared.regions import exception_for
 
 #: It is about none of the items from STRANGE on; else an answer is certain where the items that lead to it have this
 #: share of all items' probability.
-STRANGE, SURE = 0.4, 0.8
+STRANGE, SURE = 0.2, 0.85
 #: A candidate is a rival from this probability on, and shown as one of the nearest from FAINT on.
 _RIVAL, _FAINT = 0.06, 0.001
 _OPTIONS = 4

@@ -1,28 +1,28 @@
 """Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    3.462,  # exact
-    -1.239,  # sounds
-    1.298,  # inside
-    3.238,  # alike
-    1.961,  # length
-    -1.225,  # aside
-    0.267,  # next
-    -0.541,  # held
-    -1.427,  # tells
-    -1.699,  # done
-    0.773,  # later
-    -0.750,  # after
-    -0.143,  # joined
-    1.363,  # cover
-    0.896,  # most
-    0.249,  # whole
-    0.204,  # head
-    0.506,  # head_length
-    0.079,  # head_first
-    0.064,  # head_last
-    -1.970,  # word
-    -1.516,  # word_of
+    3.495,  # exact
+    -1.336,  # sounds
+    1.679,  # inside
+    3.110,  # alike
+    1.889,  # length
+    -1.266,  # aside
+    0.046,  # next
+    -0.633,  # held
+    -1.486,  # tells
+    -1.073,  # done
+    1.098,  # later
+    -0.361,  # after
+    -0.133,  # joined
+    1.461,  # cover
+    1.195,  # most
+    0.180,  # whole
+    0.007,  # head
+    0.288,  # head_length
+    0.090,  # head_first
+    0.282,  # head_last
+    -2.115,  # word
+    -1.290,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
@@ -35,58 +35,58 @@ BY_NAME = (
     0.000,  # worded_at_all
 )
 BY_MEANING = (
-    0.505,  # exact
-    -0.081,  # sounds
-    0.702,  # inside
-    2.915,  # alike
-    -0.449,  # length
-    -0.032,  # aside
-    -0.066,  # next
-    0.142,  # held
-    -0.100,  # tells
-    -1.444,  # done
-    0.975,  # later
-    -0.103,  # after
-    0.386,  # joined
-    0.684,  # cover
-    1.266,  # most
-    1.194,  # whole
-    0.486,  # head
-    -0.028,  # head_length
-    -0.101,  # head_first
-    0.864,  # head_last
-    0.752,  # word
-    0.131,  # word_of
-    0.194,  # option
-    1.102,  # near
-    -0.178,  # nearest
-    -0.239,  # first
-    2.040,  # near_unsaid
-    1.982,  # crowd
-    -1.785,  # alike_far
-    -2.287,  # said_far
-    1.702,  # worded
-    0.282,  # worded_at_all
+    0.658,  # exact
+    -0.268,  # sounds
+    0.645,  # inside
+    2.483,  # alike
+    -0.603,  # length
+    -0.002,  # aside
+    -0.356,  # next
+    0.209,  # held
+    -0.074,  # tells
+    -1.064,  # done
+    1.100,  # later
+    0.472,  # after
+    0.460,  # joined
+    0.819,  # cover
+    1.538,  # most
+    0.937,  # whole
+    0.601,  # head
+    -0.637,  # head_length
+    -0.040,  # head_first
+    0.871,  # head_last
+    0.544,  # word
+    -0.176,  # word_of
+    0.301,  # option
+    0.914,  # near
+    -0.232,  # nearest
+    -0.167,  # first
+    2.107,  # near_unsaid
+    2.015,  # crowd
+    -1.801,  # alike_far
+    -2.244,  # said_far
+    1.616,  # worded
+    0.296,  # worded_at_all
 )
 NONE_BY_NAME = (
-    0.290,  # bias
-    3.561,  # other_topic
-    7.340,  # elsewhere
-    0.006,  # strange
-    1.148,  # said
+    -0.037,  # bias
+    3.456,  # other_topic
+    7.140,  # elsewhere
+    0.521,  # strange
+    1.402,  # said
     0.000,  # near
-    -1.030,  # disposal
+    -0.559,  # disposal
     0.000,  # outside
     0.000,  # worded
 )
 NONE_BY_MEANING = (
-    0.525,  # bias
-    2.370,  # other_topic
-    5.011,  # elsewhere
-    0.123,  # strange
-    -1.014,  # said
-    2.065,  # near
-    -0.717,  # disposal
-    2.176,  # outside
-    1.062,  # worded
+    0.303,  # bias
+    1.990,  # other_topic
+    4.551,  # elsewhere
+    0.726,  # strange
+    -0.875,  # said
+    1.701,  # near
+    -0.680,  # disposal
+    2.138,  # outside
+    1.281,  # worded
 )
