@@ -35,13 +35,12 @@ from functions.shared.decisions import Leaf, Node, paths, resolve
 from functions.shared.destinations import DESTINATIONS, OFFICIAL, allowed_by, segments
 from functions.shared.hangul import normal, sound, with_particle
 from functions.shared.regions import KOREA
-from functions.shared.rules import BASES, CASE, FEWEST, holding, leaf_key
+from functions.shared.rules import AUTHOR_TITLE, BASES, CASE, FEWEST, holding, leaf_key
 
 DICTIONARY = "https://www.xn--oy2b29bd3a601b.kr/front/dischargeMethod/dictionaryView.do?niIdx="
 DICTIONARY_TITLE = "생활폐기물 분리배출 누리집 품목사전"
 #: The dictionary was read in May 2026.
 DICTIONARY_READ = date(2026, 5, 31)
-AUTHOR_TITLE = "AI 분리배출 코치의 판단 (공식 출처 없음)"
 
 #: Headings of the dictionary that stand for no destination of their own.
 _GROUPS = frozenset(

@@ -15,7 +15,9 @@ from typing import Any
 PHASES = ("prepare", "wash", "separate", "dispose", "dont", "why")
 
 #: What a rule rests on, strongest first. The citizen sees it (messages.json: `basis.<code>`).
-BASES = (OFFICIAL := "official-class", "directive", "survey", "author")
+BASES = (OFFICIAL := "official-class", "directive", "survey", OUR_JUDGEMENT := "author")
+#: The source of what is our judgement.
+AUTHOR_TITLE = "AI 분리배출 코치의 판단 (공식 출처 없음)"
 
 FEWEST, MOST = 5, 10
 
@@ -96,16 +98,16 @@ def holding(rows: Iterable[Mapping[str, Any]], facts: Mapping[str, str], on: dat
     ]
 
 
-def modest(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The rows, none of them in the dictionary's name where it is not the dictionary that says where this thing goes:
-    what a family tells of a class is then worth no more than our word that the thing is of that class.
+def modest(rows: Sequence[Mapping[str, Any]], outcome: str) -> list[Mapping[str, Any]]:
+    """The rows, none of a family in the dictionary's name where it is not the dictionary that says `outcome` (a leaf)
+    of this thing: that the thing is of the class the family tells of is our judgement then. Asked for by its id the
+    rule is the class's, and has the dictionary's name. Where a regional exception decides, nothing is changed.
     """
-    outcomes = [row for row in rows if row["leaf"] is not None]
-    if not outcomes or any(row["basis"] == OFFICIAL for row in outcomes):
+    said = next((row for row in rows if row["leaf"] == outcome), None)
+    if said is None or said["basis"] == OFFICIAL:
         return list(rows)
-    ours = {key: outcomes[0][key] for key in ("owner", "basis", "source_title", "source_url", "checked")}
-    owner = ours.pop("owner")
-    return [{**row, **ours} if row["basis"] == OFFICIAL and row["owner"] != owner else row for row in rows]
+    ours = {"basis": OUR_JUDGEMENT, "source_title": AUTHOR_TITLE, "source_url": None}
+    return [{**row, **ours} if row["basis"] == OFFICIAL and row["owner"] != said["owner"] else row for row in rows]
 
 
 def aside(passages: Iterable[Passage], decided: str | None, unproven: Collection[str]) -> list[Passage]:

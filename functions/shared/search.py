@@ -220,7 +220,7 @@ class Rulebook:
         vector = self._vector(question, model) if cut and question else None
         if vector:
             rules = self._measured(rules, vector)
-        fit = ordered(modest(rules), {item_id, *owners[2:]}, limit)
+        fit = ordered(modest(rules, leaf_key(found.leaves[0]["to"])), {item_id, *owners[2:]}, limit)
         chosen = [Passage.of(rule, decided=len(leaves) == 1) for rule in fit]
         if not exception:
             places = {leaf["to"][0] if len(leaf["to"]) == 1 else None for leaf in found.leaves}
