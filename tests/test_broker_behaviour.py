@@ -103,6 +103,7 @@ def test_a_subscribers_answer(seen: Seen, n: int, row: dict[str, Any]) -> None:
         if row["body"] == "no answer for 6 s":  # counted from when it was sent; noted later
             early -= 500
         assert early <= gap <= late, f"{gaps} instead of {row['gaps_ms']}"
+    assert sum(gaps) >= sum(row["gaps_ms"]) - 500, "what one gap lacks the next has"
     assert len(dead) == row["dead_lettered"]
     for letter in dead:
         assert letter.headers["ce-knativeerrordest"] == f"{seen.url}/rows"
