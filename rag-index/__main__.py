@@ -107,7 +107,7 @@ def _with(database: Database, arguments: argparse.Namespace) -> int:
     if arguments.command == "fit":
         corpus, practice = load(HERE / "corpus"), evaluation.questions(HERE / "eval" / "practice.tsv")
         print(fit.learn_topics(corpus, practice))
-        print(wordings.learn(corpus, practice))
+        print(wordings.learn(corpus, practice, _embedder()))
         print(fit.fit(Rulebook(database, _embedder()), Rulebook(database, None), evaluation.tuning(HERE / "eval")))
         return 0
     rulebook = Rulebook(database, None if arguments.names_only else _embedder())

@@ -1,7 +1,8 @@
 """Fit what the search knows of words: `python rag-index fit`. Needs numpy; the search does not.
 
 First `functions/shared/topics.bin`, on the practice questions and the texts about something else: a logistic regression
-over the runs of letters around the names; and, on much the same, `functions/shared/wording.bin` (`wordings.py`). Then
+over the runs of letters around the names; and, on much the same and the embeddings of all of it,
+`functions/shared/wording.bin` (`wordings.py`). Then
 `functions/shared/weights.py`, on the tuning questions, of which neither has seen any: maximum likelihood of a softmax
 over a question's candidates and "none of these", with a pull towards zero; once with and once without nearness of
 meaning, because a search may have to do without.
@@ -26,7 +27,7 @@ from functions.shared.search import Rulebook
 FILE = Path(weights.__file__)
 _PULL, _STEPS, _SETTLED = 0.0003, 40, 1e-7
 #: Of the topics: the same, and how much more a text about something else counts, of which there are fewer.
-_TOPIC_PULL, _TOPIC_STEPS, _RARE = 1e-5, 250, 4.0
+_TOPIC_PULL, _TOPIC_STEPS, _RARE = 1e-5, 250, 2.0
 
 Array = npt.NDArray[np.float64]
 

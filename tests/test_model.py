@@ -226,7 +226,7 @@ def test_every_answer_says_who_made_it_and_what_it_cost(client: openai.OpenAI) -
     assert answer.usage is not None
     assert 765 < answer.usage.prompt_tokens < 765 + 900, "a 1024 x 768 photo is 765 tokens, the rest is text and schema"
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
-    assert {model.id for model in client.models.list()} == {"waste-coach-standin-1", "multilingual-e5-small-waste-4"}
+    assert {model.id for model in client.models.list()} == {"waste-coach-standin-1", "multilingual-e5-small-waste-5"}
     seen = answer.choices[0].message.parsed
     assert seen is not None
     assert "GPT-4o가 아니" in seen.notes
@@ -361,7 +361,7 @@ def test_embeddings_put_the_right_passage_first(client: openai.OpenAI) -> None:
         "passage: 우유팩은 헹궈 펼쳐 말린 뒤 종이팩 수거함에 넣어요.",
         "passage: 음식물이 묻은 비닐은 종량제 봉투에 버려요.",
     ]
-    kept = client.embeddings.create(model="multilingual-e5-small-waste-4", input=passages, dimensions=384)
+    kept = client.embeddings.create(model="multilingual-e5-small-waste-5", input=passages, dimensions=384)
     assert [row.index for row in kept.data] == [0, 1, 2]
     assert kept.usage.prompt_tokens > 30
     table = np.array([row.embedding for row in kept.data])
@@ -707,6 +707,23 @@ def test_questions_are_read_by_the_tuned_layers_and_names_by_the_published_model
     assert float(asked @ package.query(text)) < 0.99
     again = embeddings.Embedder(tmp_path / "kept.sqlite")
     assert np.array_equal(embedder.vectors([text])[0], again.vectors([text])[0])
+
+
+def test_texts_read_together_are_read_as_each_alone() -> None:
+    embedder = embeddings.Embedder()
+    texts = [
+        "query: 헌 우산 둘",
+        "query: 우산살 부러진 거 어디",
+        "passage: 헌 우산 둘",
+        "query: 헌 접시 둘",
+        "query: 헌 우산 둘",
+    ]
+    together = embedder.vectors(texts)
+    assert len(together) == len(texts)
+    for text, vector in zip(texts, together, strict=True):
+        assert np.allclose(vector, embedder.made(text), atol=1e-5), text
+    assert [kept.tobytes() for kept in embedder.vectors(texts)] == [made.tobytes() for made in together]
+    assert embedder.vectors([]) == []
 
 
 def test_a_typo_of_practice_is_one_letter_away() -> None:

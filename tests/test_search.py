@@ -175,8 +175,18 @@ def test_the_wording_alone_points_to_an_item() -> None:
 
 
 def test_the_wording_knows_every_item(corpus: Corpus) -> None:
-    known = {item for item in wording.likely("통") if item != wording.OTHER}
+    known = wording.likely("통").keys() - {wording.OTHER, wording.UNSAID}
     assert known == {row.id for row in corpus.items if row.kind == "item"}, "python rag-index fit"
+
+
+def test_an_embedding_adds_to_the_wording_of_the_model_that_was_learnt_with(embedding_url: str) -> None:
+    text = "운동화 바닥 다시 붙이는 데 있나"
+    vector = Embedder(embedding_url, "test", E5, timeout=120).query([text])[0]
+    alone, both = wording.likely(text), wording.likely(text, vector, E5)
+    assert sum(both.values()) == pytest.approx(1)
+    assert both != alone
+    assert wording.likely(text, vector, "other-model") == alone
+    assert both[wording.OTHER] > 0.5
 
 
 def test_a_material_is_denied_only_where_it_is() -> None:
@@ -338,6 +348,14 @@ def test_meaning_finds_what_no_name_says(servers: Addresses, corpus: Corpus, emb
     assert rulebook.search("계산하고 받은 종이 쪽지").candidates[0].id == "receipt"
     assert rulebook.search("외장 배터리 팩").candidates[0].id == "power-bank"
     assert rulebook.search("우주 정거장 가는 길").decision == "not_found"
+    for unsaid in ("이거 어디다 버려요", "카페에서 쓰고 남은 거 어디에 버리면 돼요?"):
+        found = rulebook.search(unsaid)
+        assert found.decision == "ambiguous", unsaid
+        assert found.question
+        assert found.question.text["ko"].startswith("무엇을 버리시나요?")
+    named = rulebook.search("할머니가 쓰시던 우산 버리려고요")
+    assert named.candidates[0].id == "umbrella"
+    assert not (named.question and named.question.text["ko"].startswith("무엇을"))
     database.close()
 
 

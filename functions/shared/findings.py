@@ -20,7 +20,9 @@ from functions.shared.regions import exception_for
 
 #: It is about none of the items from STRANGE on; else an answer is certain where the items that lead to it have this
 #: share of all items' probability.
-STRANGE, SURE = 0.2, 0.85
+STRANGE, SURE = 0.12, 0.85
+#: From here on nobody can know what is meant, because it was not said ("이거 어디에 버려요").
+UNSAID = 0.3
 #: A candidate is a rival from this probability on, and shown as one of the nearest from FAINT on.
 _RIVAL, _FAINT = 0.06, 0.001
 _OPTIONS = 4
@@ -81,10 +83,18 @@ class Finding:
     """One search under way: what was asked, and the items seen so far."""
 
     def __init__(
-        self, *, reading: Reading, state: State, region: str | None, housing: str | None, on: date, limit: int
+        self,
+        *,
+        reading: Reading,
+        state: State,
+        region: str | None,
+        housing: str | None,
+        on: date,
+        limit: int,
+        unsaid: float = 0.0,
     ) -> None:
         self.reading, self.state, self.region, self.housing = reading, state, region, housing
-        self.on, self.limit = on, limit
+        self.on, self.limit, self.unsaid = on, limit, unsaid
         self.items: dict[str, Mapping[str, Any]] = {}
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -94,7 +104,10 @@ class Finding:
     def decide(self, matches: Sequence[Match], none: float) -> Found:
         """The answer, given how probable each item is (best first), and none of them."""
         best = matches[0] if matches else None
-        if best is None or none > STRANGE:
+        things = [match for match in matches if self.items[match.item_id]["kind"] == "item"]
+        if self.unsaid > UNSAID:
+            return self._found("ambiguous", self._candidates(things), self._which(things, _text("search.what")))
+        if best is None or (none > STRANGE and not self.reading.plain):
             return self._found("not_found", self._candidates(matches))
         doc = self.items[best.item_id]["doc"]
         if self.items[best.item_id]["kind"] == "choice":
@@ -104,7 +117,6 @@ class Finding:
                 self._candidates([*options, *matches]),
                 self._which(options, {k: doc[k] for k in ("ko", "en")}),
             )
-        things = [match for match in matches if self.items[match.item_id]["kind"] == "item"]
         codes = {match.item_id: self._codes(match) for match in things if match.score >= _FAINT}
         agree = sum(match.score for match in things if codes.get(match.item_id) == codes[best.item_id])
         if agree < SURE * (1 - none):
@@ -137,7 +149,7 @@ class Finding:
 
     def _which(self, matches: Sequence[Match], text: dict[str, str] | None = None) -> Question:
         key = "search.which" if len(matches) > 1 else "search.is_it"
-        ask = text or {locale: messages.text(key, locale) for locale in messages.LOCALES}
+        ask = text or _text(key)
         options = []
         for match in matches[:_OPTIONS]:
             row = self.items[match.item_id]
@@ -153,6 +165,10 @@ class Finding:
         elsewhere: list[Part] | None = None,
     ) -> Found:
         return Found(decision, candidates, question, elsewhere or [], self.state, 0.0)
+
+
+def _text(key: str) -> dict[str, str]:
+    return {locale: messages.text(key, locale) for locale in messages.LOCALES}
 
 
 def _asked(item_id: str, asking: Asking, state: State, on: date) -> Question:

@@ -103,6 +103,7 @@ class Rulebook:
             housing=housing,
             on=on or _today(),
             limit=limit,
+            unsaid=sought.unsaid,
         )
         finding.add(sought.rows)
         found = finding.decide(*rank(sought.reading, sought.rows, sought.near, sought.worded))
@@ -113,13 +114,13 @@ class Rulebook:
         names = self._names or self._remembered()
         reading = Reading(text, names.keys)
         vector = None if reading.plain or not reading.letters else self._vector(text, names.model)
-        worded = wording.likely(text) if vector else {}
+        worded, unsaid = _worded(reading, text, vector, names.model) if vector else ({}, 0.0)
         rows = self._database.read(
             _SOUGHT,
             {
                 "said": [span.key for span in reading.said],
                 "windows": [] if reading.plain else [span.key for span in reading.windows],
-                "vector": vector,
+                "vector": literal(vector) if vector else None,
                 "model": names.model,
                 "worded": [item for item, share in worded.items() if share >= wording.LIKELY],
             },
@@ -129,8 +130,9 @@ class Rulebook:
         index, rows = rows[0], [row for row in rows if row["id"]]
         if index["version"] != names.version:
             self._names = None  # a new index: its names are fetched by the next search
-        near = _near(index, rows) if vector and index["model"] == names.model else None
-        return Sought(reading, rows, near, worded if near is not None else {})
+        if not vector or index["model"] != names.model:
+            return Sought(reading, rows, None, {}, 0.0)
+        return Sought(reading, rows, _near(index, rows), worded, unsaid)
 
     def item(self, item_id: str) -> Item | None:
         """One item, or None where the index has none of that id."""
@@ -249,7 +251,7 @@ class Rulebook:
         self._names = _Names(index["version"], index["model"], keys)
         return self._names
 
-    def _vector(self, text: str, model: str) -> str | None:
+    def _vector(self, text: str, model: str) -> list[float] | None:
         """The question's embedding, or None where there is no way to make one that compares with the index.
 
         Never called within a transaction: an HTTP call must not hold a connection of the pool.
@@ -257,18 +259,18 @@ class Rulebook:
         if self._embedder is None or self._embedder.model != model or time.monotonic() < self._resting_until:
             return None
         try:
-            return literal(self._embedder.query([text])[0])
+            return self._embedder.query([text])[0]
         except EmbeddingFailed as error:
             self._resting_until = time.monotonic() + REST_SECONDS
             log.warning("searching by name only", error=str(error))
             return None
 
-    def _measured(self, rules: Sequence[Mapping[str, Any]], vector: str) -> list[Mapping[str, Any]]:
+    def _measured(self, rules: Sequence[Mapping[str, Any]], vector: Sequence[float]) -> list[Mapping[str, Any]]:
         """The rules with their distance from the vector as `far`, which `ordered` goes by."""
         with self._database.transaction() as tx:
             far = tx.execute(
                 "SELECT id, embedding <=> %s::vector AS far FROM rules WHERE id = ANY(%s)",
-                (vector, [rule["id"] for rule in rules]),
+                (literal(vector), [rule["id"] for rule in rules]),
             ).fetchall()
         distances = {row["id"]: row["far"] for row in far}
         return [{**rule, "far": distances.get(rule["id"])} for rule in rules]
@@ -280,14 +282,16 @@ def _today() -> date:
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """A question, the rows of the index it may mean, how near each is (None where no embedding was made), and how
-    likely by the wording alone (looked at only beside an embedding, beside which it costs little).
+    """A question, the rows of the index it may mean, how near each is (None where no embedding was made), how likely
+    by the wording alone (looked at only beside an embedding, beside which it costs little), and how likely it is that
+    the thing is not named at all.
     """
 
     reading: Reading
     rows: list[dict[str, Any]]
     near: dict[str, float] | None
     worded: Mapping[str, float]
+    unsaid: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +301,15 @@ class _Names:
     version: str
     model: str
     keys: frozenset[str]
+
+
+def _worded(reading: Reading, text: str, vector: Sequence[float], model: str) -> tuple[dict[str, float], float]:
+    """Item → how likely by the wording, and how likely no thing is named; where one is, that is out of the question."""
+    worded = dict(wording.likely(text, vector, model))
+    unsaid = worded.pop(wording.UNSAID, 0.0)
+    if not reading.said or unsaid >= 1:
+        return worded, unsaid
+    return {item: share / (1 - unsaid) for item, share in worded.items()}, 0.0
 
 
 def _near(index: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -1,28 +1,28 @@
 """Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    3.495,  # exact
-    -1.336,  # sounds
-    1.679,  # inside
-    3.110,  # alike
-    1.889,  # length
-    -1.266,  # aside
-    0.046,  # next
-    -0.633,  # held
-    -1.486,  # tells
-    -1.073,  # done
-    1.098,  # later
-    -0.361,  # after
-    -0.133,  # joined
-    1.461,  # cover
-    1.195,  # most
-    0.180,  # whole
-    0.007,  # head
-    0.288,  # head_length
-    0.090,  # head_first
-    0.282,  # head_last
-    -2.115,  # word
-    -1.290,  # word_of
+    3.598,  # exact
+    -1.464,  # sounds
+    1.878,  # inside
+    3.149,  # alike
+    2.385,  # length
+    -1.322,  # aside
+    0.005,  # next
+    -0.529,  # held
+    -1.358,  # tells
+    -1.092,  # done
+    1.050,  # later
+    -0.278,  # after
+    -0.497,  # joined
+    0.978,  # cover
+    1.057,  # most
+    0.191,  # whole
+    0.187,  # head
+    0.237,  # head_length
+    0.154,  # head_first
+    0.152,  # head_last
+    -2.103,  # word
+    -1.253,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
@@ -35,58 +35,58 @@ BY_NAME = (
     0.000,  # worded_at_all
 )
 BY_MEANING = (
-    0.658,  # exact
-    -0.268,  # sounds
-    0.645,  # inside
-    2.483,  # alike
-    -0.603,  # length
-    -0.002,  # aside
-    -0.356,  # next
-    0.209,  # held
-    -0.074,  # tells
-    -1.064,  # done
-    1.100,  # later
-    0.472,  # after
-    0.460,  # joined
-    0.819,  # cover
-    1.538,  # most
-    0.937,  # whole
-    0.601,  # head
-    -0.637,  # head_length
-    -0.040,  # head_first
-    0.871,  # head_last
-    0.544,  # word
-    -0.176,  # word_of
-    0.301,  # option
-    0.914,  # near
-    -0.232,  # nearest
-    -0.167,  # first
-    2.107,  # near_unsaid
-    2.015,  # crowd
-    -1.801,  # alike_far
-    -2.244,  # said_far
-    1.616,  # worded
-    0.296,  # worded_at_all
+    0.809,  # exact
+    -0.253,  # sounds
+    0.399,  # inside
+    2.218,  # alike
+    -0.086,  # length
+    0.245,  # aside
+    -0.906,  # next
+    0.081,  # held
+    0.445,  # tells
+    -0.560,  # done
+    0.581,  # later
+    0.022,  # after
+    0.243,  # joined
+    0.515,  # cover
+    1.159,  # most
+    0.855,  # whole
+    0.775,  # head
+    -0.567,  # head_length
+    -0.157,  # head_first
+    0.714,  # head_last
+    0.764,  # word
+    -0.276,  # word_of
+    0.305,  # option
+    0.771,  # near
+    -0.189,  # nearest
+    -0.123,  # first
+    1.728,  # near_unsaid
+    1.690,  # crowd
+    -1.373,  # alike_far
+    -2.062,  # said_far
+    2.338,  # worded
+    0.284,  # worded_at_all
 )
 NONE_BY_NAME = (
-    -0.037,  # bias
-    3.456,  # other_topic
-    7.140,  # elsewhere
-    0.521,  # strange
-    1.402,  # said
+    0.277,  # bias
+    3.576,  # other_topic
+    7.209,  # elsewhere
+    0.768,  # strange
+    0.845,  # said
     0.000,  # near
-    -0.559,  # disposal
+    -0.590,  # disposal
     0.000,  # outside
     0.000,  # worded
 )
 NONE_BY_MEANING = (
-    0.303,  # bias
-    1.990,  # other_topic
-    4.551,  # elsewhere
-    0.726,  # strange
-    -0.875,  # said
-    1.701,  # near
-    -0.680,  # disposal
-    2.138,  # outside
-    1.281,  # worded
+    0.539,  # bias
+    1.734,  # other_topic
+    3.362,  # elsewhere
+    1.082,  # strange
+    -1.616,  # said
+    1.384,  # near
+    -0.564,  # disposal
+    2.131,  # outside
+    2.360,  # worded
 )
