@@ -31,6 +31,7 @@ from werkzeug.test import TestResponse
 
 from functions.presign.signing import LARGEST, Presigner
 from functions.shared import messages, naming, outbox, wire
+from functions.shared.conditions import State
 from functions.shared.events import (
     AnalysisExpired,
     AnalysisFailed,
@@ -41,6 +42,7 @@ from functions.shared.events import (
     PhotoIngested,
     RulesRetrieved,
 )
+from functions.shared.search import Found, Question, Rulebook
 from functions.shared.tokens import Signer
 from knative.local.parts import Addresses
 from tests.conftest import copied
@@ -1050,6 +1052,18 @@ def test_words_that_mean_nothing_change_nothing(citizen: Citizen, pipeline: Pipe
     assert (refused.status_code, document["code"]) == (422, "words_not_found")
     assert isinstance(document["nearest"], list)
     assert events_of(db, analysis_id) == before
+    assert state(citizen, analysis_id)["status"] == "completed"
+
+
+def test_words_that_do_not_say_what_it_is_lead_to_no_question_without_answers(
+    citizen: Citizen, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analysis_id = citizen.requested()
+    pipeline.identify(analysis_id)
+    pipeline.guide(analysis_id)
+    unsaid = Found("ambiguous", [], Question({"ko": "무엇을 버리시나요?", "en": "What is it?"}, []), [], State(), 0.0)
+    monkeypatch.setattr(Rulebook, "search", lambda *_, **__: unsaid)
+    assert problem(corrected(citizen, analysis_id, words="이거"))["code"] == "words_not_found"
     assert state(citizen, analysis_id)["status"] == "completed"
 
 
