@@ -220,6 +220,21 @@ def test_what_is_near_and_what_is_worded_is_shared_among_the_candidates() -> Non
     assert dict(zip(NONE_FEATURES, none, strict=True))["worded"] == 0.1
 
 
+def test_a_part_asked_about_alone_is_the_part(rulebook: Rulebook) -> None:
+    assert rulebook.search("샴푸통 펌프는 따로 버려야 하나요").candidates[0].id == "pump"
+    assert rulebook.search("소주병 뚜껑 부분만 따로 어디에 버려요").candidates[0].id == "metal-cap"
+
+
+def test_a_bare_word_for_several_things_is_never_refused(rulebook: Rulebook) -> None:
+    for word in ("통", "컵", "병", "줄"):
+        assert rulebook.search(word).decision == "ambiguous", word
+
+
+def test_how_to_clean_it_is_another_question(rulebook: Rulebook) -> None:
+    assert rulebook.search("스텐냄비 까맣게 탄 거 어떻게 닦아요").decision == "not_found"
+    assert rulebook.search("스텐냄비 어떻게 닦아서 버려요").candidates[0].id == "pot"
+
+
 def test_a_thing_that_follows_is_not_the_thing_before_it(rulebook: Rulebook) -> None:
     assert rulebook.search("칫솔 케이스").decision != "match"
     assert rulebook.search("고무장갑").decision == "match"

@@ -47,6 +47,7 @@ _ASKING = (
     r"알려\s?(?:줘|주[가-힣]*)|궁금[가-힣]*|가르쳐[가-힣\s]*|질문[가-힣]*|문의[가-힣]*|부탁[가-힣]*",
     r"(?:되나요?|돼요?|될까요?|되는지|되는건지|인가요?|인지|맞나요?|맞아요?|하나요?|할까요?|하죠|해요|해야[가-힣\s]*)",
     r"가능[가-힣]*|떼야\s?[가-힣]*|떼나요?|무료|공짜",
+    r"(?<![가-힣])(?:따로(?:따로)?|각각|별도로)(?![가-힣])|(?<=\s)부분(?:만|은|을|도)?(?![가-힣])",
     r"\b(?:how|do|does|can|should|where|what|which|i|we|to|dispose|disposing|throw|away|out|recycle|recycling|recyclable)\b",
     r"\b(?:sort|put|goes|go|bin|of|the|a|an|is|are|it|this|my|in|with|for|trash|garbage)\b",
 )
