@@ -2,7 +2,8 @@
 
 Stochastic gradient descent on the cross entropy of a softmax over all items, a text's runs of letters in a new random
 choice each time (a quarter is left out), each number's pace by what it has moved so far (Adagrad, Duchi et al., 2011).
-A text's embedding is left out at times as well, so that the letters learn to do without.
+A text's embedding is left out at times as well, and always beside letters without spaces, so that these learn to do
+without.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _UNSPACED = 4
 _LEFT_OUT, _UNMEANT, _DOUBT = 0.25, 0.2, 0.05
 #: An embedding's numbers, less their mean, are so many times smaller than what letters add.
 _LOUDER = 6.0
-#: Texts that are embedded at once, and reported.
+#: Texts that are embedded at once, and reported: as many as OpenAI takes in one request.
 _EMBEDDED = 2048
 
 Floats = npt.NDArray[np.float32]

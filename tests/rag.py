@@ -14,4 +14,5 @@ covered: Any = import_module("covered")
 evaluation: Any = import_module("evaluation")
 peers: Any = import_module("peers")
 vectors: Any = import_module("vectors")
+wordings: Any = import_module("wordings")
 Offline: Any = import_module("offline").Offline

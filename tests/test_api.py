@@ -1061,7 +1061,8 @@ def test_words_that_do_not_say_what_it_is_lead_to_no_question_without_answers(
     analysis_id = citizen.requested()
     pipeline.identify(analysis_id)
     pipeline.guide(analysis_id)
-    unsaid = Found("ambiguous", [], Question({"ko": "무엇을 버리시나요?", "en": "What is it?"}, []), [], State(), 0.0)
+    asked = Question({"ko": "무엇을 버리시나요?", "en": "What is it?"}, [])
+    unsaid = Found("ambiguous", [], asked, [], State(), 0.0, unsaid=True)
     monkeypatch.setattr(Rulebook, "search", lambda *_, **__: unsaid)
     assert problem(corrected(citizen, analysis_id, words="이거"))["code"] == "words_not_found"
     assert state(citizen, analysis_id)["status"] == "completed"

@@ -19,7 +19,7 @@ from functions.shared.conditions import State
 from functions.shared.embeddings import E5
 from functions.shared.events import ItemAmbiguous, ItemIdentified, ItemUnmatched, UploadPresigned
 from functions.shared.objects import Objects
-from functions.shared.search import Found
+from functions.shared.search import Candidate, Found, Question
 from tests.standin import Standin
 from tests.steps import Provider, World, deliver, deliver_at_once, load, scripted_provider
 
@@ -377,6 +377,23 @@ def test_at_most_four_things_are_looked_up_and_the_one_that_was_named_is_among_t
     decide(seen.objects, "보조배터리는 어디에 버려요?", search)
     assert list(dict.fromkeys(looked))[:MOST_THINGS] == ["보조배터리", "컵", "우산", "영수증"]
     assert not {"칫솔", "페트병"} & set(looked)
+
+
+@pytest.mark.parametrize("nearest", [[], [Candidate("sponge", "수세미", 0.01, ["general"])]])
+def test_a_name_that_names_nothing_leaves_it_to_the_words(nearest: list[Candidate]) -> None:
+    asking = Question({"ko": "무엇을 버리시나요?", "en": "What is it?"}, [])
+    umbrella = Candidate("umbrella", "우산", 0.9, ["general"])
+
+    def search(text: str, state: State) -> Found:
+        if "우산" in text:
+            return Found("match", [umbrella], None, [], state, 0.0)
+        return Found("ambiguous", nearest, asking, [], state, 0.0, unsaid=True)
+
+    seen = parse(photo(thing("물건", 0.9)))
+    assert isinstance(seen, SeenPhoto)
+    assert decide(seen.objects, "우산이에요", search).item_id == "umbrella"
+    assert decide(seen.objects, "", search).decision == "not_found"
+    assert decide(seen.objects, "어디에 버려요", search).decision == "not_found"
 
 
 def test_a_photo_is_not_sent_once_consent_is_withdrawn(

@@ -16,13 +16,15 @@ from functions.shared import topics, wording
 from functions.shared.conditions import State, read
 from functions.shared.decisions import said
 from functions.shared.embeddings import DIMENSIONS, E5, Embedder, EmbeddingFailed
+from functions.shared.findings import Finding
 from functions.shared.hangul import sound
-from functions.shared.matching import FEATURES, NONE_FEATURES, described
+from functions.shared.matching import FEATURES, NONE_FEATURES, Match, described
 from functions.shared.phrases import Reading
 from functions.shared.postgres import Database, Unavailable
 from functions.shared.search import Found, Rulebook
 from knative.local.parts import Addresses
 from tests.conftest import copied, migrated
+from tests.rag import wordings
 from tests.rulebooks import LetterPairs
 from tests.test_index import quiet
 
@@ -187,6 +189,33 @@ def test_an_embedding_adds_to_the_wording_of_the_model_that_was_learnt_with(embe
     assert both != alone
     assert wording.likely(text, vector, "other-model") == alone
     assert both[wording.OTHER] > 0.5
+    assert both[wording.OTHER] > alone[wording.OTHER]
+
+
+def test_the_wording_is_learnt_with_and_without_an_embedding(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """What is written is what is read: rows, columns, what a step is worth, and what every embedding adds."""
+    request.addfinalizer(wording._learnt.cache_clear)
+    monkeypatch.setattr(wording, "FILE", tmp_path / "wording.bin")
+    wording._learnt.cache_clear()
+    few = replace(corpus, items=[row for row in corpus.items if row.id in {"umbrella", "receipt", "battery"}])
+    practice = [
+        {"question": "우산살 고쳐 주는 데", "decision": "not_found", "item": "", "kind": "pairs"},
+        {"question": "이거 어디다 버려요", "decision": "ambiguous", "item": "", "kind": "vague"},
+    ]
+    embedder = LetterPairs("pairs")
+    assert "about 5 items" in wordings.learn(few, practice * 9, embedder)
+    for text, meant in (("접이식 우산", "umbrella"), ("건전지", "battery"), (practice[0]["question"], wording.OTHER)):
+        alone, both = wording.likely(text), wording.likely(text, embedder.query([text])[0], "pairs")
+        assert max(alone, key=lambda item: alone[item]) == max(both, key=lambda item: both[item]) == meant, text
+        assert both[meant] > alone[meant], text
+    unsaid = wording.likely("이거 어디다 버려요", embedder.query(["이거 어디다 버려요"])[0], "pairs")
+    assert max(unsaid, key=lambda item: unsaid[item]) == wording.UNSAID
+    (tmp_path / "wording.bin").write_bytes((tmp_path / "wording.bin").read_bytes()[:-4])
+    wording._learnt.cache_clear()
+    with pytest.raises(ValueError, match="rag-index fit"):
+        wording.likely("우산")
 
 
 def test_a_material_is_denied_only_where_it_is() -> None:
@@ -228,6 +257,34 @@ def test_a_part_asked_about_alone_is_the_part(rulebook: Rulebook) -> None:
 def test_a_bare_word_for_several_things_is_never_refused(rulebook: Rulebook) -> None:
     for word in ("통", "컵", "병", "줄"):
         assert rulebook.search(word).decision == "ambiguous", word
+
+
+def test_nothing_named_is_asked_for_before_anything_else() -> None:
+    def decided(unsaid: float, *matches: Match, none: float = 0.05) -> Found:
+        finding = Finding(
+            reading=Reading("이거"), state=State(), region=None, housing=None, on=TODAY, limit=5, unsaid=unsaid
+        )
+        leaf = {"to": ["general"], "family": "general-family"}
+        doc = {"decide": leaf, "parts": [], "regional": []}
+        finding.add([{"id": "sponge", "kind": "item", "name_ko": "수세미", "name_en": "Sponge", "doc": doc}])
+        return finding.decide(matches, none)
+
+    likely, faint = Match("sponge", 0.9), Match("sponge", 0.0001)
+    assert decided(0.0, likely).decision == "match"
+    for found in (decided(0.9), decided(0.9, likely), decided(0.9, faint, none=0.9)):
+        assert (found.decision, found.unsaid) == ("ambiguous", True)
+        assert found.question
+        assert found.question.options == []
+    assert decided(0.0, faint, none=0.9999).decision == "not_found"
+
+
+def test_what_is_told_of_stains_and_cleaning_is_not_taken_for_more() -> None:
+    assert read("pizza box with oil stains").dirt == "oily"
+    assert read("kimchi box with red stain").dirt == "dirty"
+    for clean in ("shirt with no stains", "pizza box without oil stains", "glass jar, stains removed"):
+        assert read(clean).dirt not in {"dirty", "oily"}, clean
+    for disposal in ("하드디스크 어떻게 지우고 내놔요", "깨진 유리 어떻게 보관했다가 내요", "병 어떻게 닦고 내나요"):
+        assert not topics.other(disposal), disposal
 
 
 def test_how_to_clean_it_is_another_question(rulebook: Rulebook) -> None:

@@ -77,7 +77,7 @@ def _things(objects: Sequence[SeenObject], words: str, search: Search) -> list[_
     things: dict[str, _Thing] = {}
     for seen in sorted(clear, key=lambda seen: not _heard([seen.name], words))[:MOST_THINGS]:
         thing = _matched(seen, alone, search)
-        if thing.found.decision != "not_found" and thing.found.candidates:
+        if _found(thing.found):
             things.setdefault(thing.best.id, thing)
     return list(things.values())
 
@@ -89,11 +89,16 @@ def _matched(seen: SeenObject, words: str, search: Search) -> _Thing:
     if not words:
         return _Thing(seen, by_name)
     with_words = search(f"{seen.name} {words}", state)
-    if by_name.decision == "not_found":
+    if not _found(by_name):
         return _Thing(seen, with_words)
     same = with_words.candidates[:1] and with_words.candidates[0].id == by_name.candidates[0].id
     settled = with_words.decision == "match" or (with_words.decision == by_name.decision == "ambiguous")
     return _Thing(seen, with_words if same and settled else by_name)
+
+
+def _found(found: Found) -> bool:
+    """Whether it is about something of ours: that nothing was named is no find."""
+    return found.decision != "not_found" and not found.unsaid and bool(found.candidates)
 
 
 def _named(thing: _Thing, words: str) -> bool:

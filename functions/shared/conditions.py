@@ -148,7 +148,7 @@ _WORDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "oily",
         (
             rf"기름기?(?:때)?{_JOSA}{_SOME}(?:묻|밴|배|뱄|낀|끼|찌든|범벅|튄|튀|얼룩|많|흥건|쩔|잔뜩|투성)[가-힣]*|기름진|기름때",
-            r"\b(?:oily|greasy|grease|oil[ -]stain(?:s|ed)?|covered in oil)\b",
+            r"\b(?:oily|greasy|grease|(?<!no )(?<!without )oil[ -]stain(?:s|ed)?|covered in oil)\b",
         ),
     ),
     (
@@ -157,7 +157,7 @@ _WORDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         (
             rf"{_DIRT}{_JOSA}{_SOME}(?:묻|밴|배[인어었고서]|뱄|낀|범벅|튄|얼룩|흥건|투성|말라붙|눌[어러]붙|들러붙|흘[려렸린러]|샌|샜|쏟)[가-힣]*|(?<![가-힣])(?:오줌|똥|피|토)\s?(?:을|를|가|이)?\s?(?:싼|쌌|묻|배[어었인])[가-힣]*|묻은|묻었[가-힣]*",
             r"더러[운움워][가-힣]*|더럽[고다네](?![가-힣])|끈적[가-힣]*|찐득[가-힣]*|오염[가-힣]*|지저분[가-힣]*|찌든|얼룩[가-힣]*|곰팡이\s?(?:핀|슨)|(?<![선국작])물[든듦]|물들[가-힣]*",
-            r"\b(?:dirty|stained|stains|soiled|mou?ldy)\b",
+            r"\b(?:dirty|stained|soiled|mou?ldy|with (?!no |any )(?:\w+ )?stains?)\b",
         ),
     ),
     (
@@ -227,7 +227,7 @@ _WORDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "material",
         "electronic",
         (
-            r"(?:건전지|배터리)\s?(?:가\s?)?(?:들어|넣|끼|든|내장|누액|샌|새[서는])[가-힣]*|소리\s?(?:가\s?)?나[가-힣]*|불\s?(?:이\s?)?(?:들어|켜)[가-힣]*",
+            r"(?:건전지|배터리)\s?(?:가\s?)?(?:들어|넣|끼|든|내장)[가-힣]*|소리\s?(?:가\s?)?나[가-힣]*|불\s?(?:이\s?)?(?:들어|켜)[가-힣]*",
             r"전동|움직이는|\b(?:electronic|battery[- ]powered)\b",
         ),
     ),

@@ -18,10 +18,10 @@ from functions.shared.matching import Match
 from functions.shared.phrases import Reading
 from functions.shared.regions import exception_for
 
-#: It is about none of the items from STRANGE on; else an answer is certain where the items that lead to it have this
-#: share of all items' probability.
+#: It is about none of the items from STRANGE on (but a bare word for several things is about them); else an answer is
+#: certain where the items that lead to it have this share of all items' probability.
 STRANGE, SURE = 0.12, 0.85
-#: From here on nobody can know what is meant, because it was not said ("이거 어디에 버려요").
+#: From here on nobody can know what is meant, as it was not said ("이거 어디에 버려요"): that comes before all else.
 UNSAID = 0.3
 #: A candidate is a rival from this probability on, and shown as one of the nearest from FAINT on.
 _RIVAL, _FAINT = 0.06, 0.001
@@ -68,7 +68,8 @@ class Part:
 class Found:
     """`decision`: match, ambiguous (then `question`) or not_found (candidates are then merely the nearest).
 
-    `state` is what was given and what the words said; `ms` the time it took.
+    `state` is what was given and what the words said; `ms` the time it took. `unsaid`: the thing was never named, so
+    the question asks for its name and has no options, and candidates are merely the nearest.
     """
 
     decision: str
@@ -77,6 +78,7 @@ class Found:
     parts: list[Part]
     state: State
     ms: float
+    unsaid: bool = False
 
 
 class Finding:
@@ -106,18 +108,20 @@ class Finding:
         best = matches[0] if matches else None
         things = [match for match in matches if self.items[match.item_id]["kind"] == "item"]
         if self.unsaid > UNSAID:
-            return self._found("ambiguous", self._candidates(things), self._which(things, _text("search.what")))
-        if best is None or (none > STRANGE and not self.reading.plain):
+            asked = self._found("ambiguous", self._candidates(things), Question(_text("search.what"), []))
+            return replace(asked, unsaid=True)
+        several = best is not None and self.items[best.item_id]["kind"] == "choice"
+        if best is None or (none > STRANGE and not (several and self.reading.plain)):
             return self._found("not_found", self._candidates(matches))
         doc = self.items[best.item_id]["doc"]
-        if self.items[best.item_id]["kind"] == "choice":
+        if several:
             options = [replace(best, item_id=option) for option in doc["options"]]
             return self._found(
                 "ambiguous",
                 self._candidates([*options, *matches]),
                 self._which(options, {k: doc[k] for k in ("ko", "en")}),
             )
-        codes = {match.item_id: self._codes(match) for match in things if match.score >= _FAINT}
+        codes = {match.item_id: self._codes(match) for match in things if match.score >= _FAINT or match == best}
         agree = sum(match.score for match in things if codes.get(match.item_id) == codes[best.item_id])
         if agree < SURE * (1 - none):
             rivals = [m for m in things if m.score >= _RIVAL and codes[m.item_id] != codes[best.item_id]]

@@ -58,7 +58,7 @@ FEATURES = (
     "alike_far",  # likeness of a name that means something else
     "said_far",  # a name said that means something else
     "worded",  # its share of what the wording speaks for, among all candidates (a word for several has none)
-    "worded_at_all",  # and how likely it is by that alone: the logarithm, from 0 for _LEAST up
+    "worded_at_all",  # and how likely it makes it: the logarithm, from 0 for _LEAST up
 )
 #: What speaks for none of the candidates.
 NONE_FEATURES = ("bias", "other_topic", "elsewhere", "strange", "said", "near", "disposal", "outside", "worded")

@@ -283,7 +283,7 @@ def _today() -> date:
 @dataclass(frozen=True, slots=True)
 class Sought:
     """A question, the rows of the index it may mean, how near each is (None where no embedding was made), how likely
-    by the wording alone (looked at only beside an embedding, beside which it costs little), and how likely it is that
+    by the wording (looked at only beside an embedding, beside which it costs little), and how likely it is that
     the thing is not named at all.
     """
 
@@ -304,12 +304,14 @@ class _Names:
 
 
 def _worded(reading: Reading, text: str, vector: Sequence[float], model: str) -> tuple[dict[str, float], float]:
-    """Item → how likely by the wording, and how likely no thing is named; where one is, that is out of the question."""
+    """Item → how likely by the wording, and how likely no thing is named: not at all where one is, or where anything
+    else is likelier.
+    """
     worded = dict(wording.likely(text, vector, model))
     unsaid = worded.pop(wording.UNSAID, 0.0)
-    if not reading.said or unsaid >= 1:
-        return worded, unsaid
-    return {item: share / (1 - unsaid) for item, share in worded.items()}, 0.0
+    if not reading.said:
+        return worded, unsaid if unsaid > max(worded.values(), default=0.0) else 0.0
+    return {item: share / (1 - unsaid) for item, share in worded.items() if unsaid < 1}, 0.0
 
 
 def _near(index: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -34,12 +34,13 @@ UNSAID = "?"
 LIKELY = 0.05
 #: The file: how much a step of the signed bytes is worth (places', items', meaning's), the length of the items' ids
 #: (joined by line breaks) and of the name of the model whose embeddings it knows; ids and name; WIDTH bytes for each
-#: place, then for each item; DIMENSIONS bytes for each of a vector's numbers; WIDTH floats that an embedding adds.
+#: place, then for each item; WIDTH rows of DIMENSIONS bytes, what an embedding adds to each number; WIDTH floats, what
+#: any embedding adds.
 HEAD = struct.Struct("<fffII")
 
 
 def likely(text: str, meaning: Sequence[float] = (), model: str = "") -> Mapping[str, float]:
-    """Item → how likely it is meant, by the wording alone; they, OTHER and UNSAID add up to 1. Empty where nothing is
+    """Item → how likely it is meant, by the wording; they, OTHER and UNSAID add up to 1. Empty where nothing is
     said. `meaning` is the text's embedding by `model`, of use only if that is the model that was learnt with.
     """
     learnt = _learnt()
@@ -51,7 +52,7 @@ def likely(text: str, meaning: Sequence[float] = (), model: str = "") -> Mapping
         total = list(map(add, total, learnt.places[place * WIDTH : (place + 1) * WIDTH]))
     worth = learnt.of_places / math.sqrt(len(found))
     heard = [worth * number for number in total]
-    if meaning and model == learnt.model:
+    if len(meaning) == DIMENSIONS and model == learnt.model:
         worth = learnt.of_meaning
         adds = [worth * sum(map(mul, meaning, row)) for row in learnt.meaning]
         heard = [sum(numbers) for numbers in zip(heard, adds, learnt.bias, strict=True)]
@@ -101,6 +102,8 @@ def _learnt() -> _Learnt:
     ]
     at = bytes_of_places + len(items) * WIDTH
     meaning = [tuple(numbers[at + n * DIMENSIONS : at + (n + 1) * DIMENSIONS]) for n in range(WIDTH)]
+    if len(numbers) != at + WIDTH * (DIMENSIONS + 4):
+        raise ValueError(f"{FILE.name} was made by another version: python rag-index fit")
     bias = struct.unpack_from(f"<{WIDTH}f", numbers, at + WIDTH * DIMENSIONS)
     places = numbers[:bytes_of_places]
     return _Learnt(of_places, of_items, of_meaning, items, model, places, vectors, meaning, bias)

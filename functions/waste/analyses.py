@@ -221,7 +221,7 @@ def _searched(rulebook: Rulebook, row: Mapping[str, Any], before: Mapping[str, A
     state = State.of(_unsure(before["state"]))
     found = rulebook.search(words, state=state, region=row["region"], housing=row["housing"])
     candidates = [{"id": c.id, "name": c.name, "score": c.score} for c in found.candidates]
-    if found.decision == "not_found" or not found.candidates:
+    if found.decision == "not_found" or found.unsaid:
         nearest = [{"id": c["id"], "name": c["name"]} for c in candidates]
         raise Problem(422, "words_not_found", members={"nearest": nearest})
     settled = state.merged(found.state)

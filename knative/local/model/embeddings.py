@@ -44,7 +44,7 @@ class Embedder:
         return self
 
     def vectors(self, texts: list[str]) -> list[Vector]:
-        """One unit vector of 384 float32 a text. One caller at a time: keep the list short."""
+        """One unit vector of 384 float32 a text. One caller at a time: a server keeps the list short."""
         with self._lock:
             known = {text: vector for text in texts if (vector := self._known(text)) is not None}
             new = [text for text in dict.fromkeys(texts) if text not in known]
@@ -54,7 +54,8 @@ class Embedder:
                 made |= zip(asking, self._tuned.vectors([_asked(text)[0] for text in asking]), strict=True)
             for text, vector in made.items():
                 self._keep(text, vector)
-            return [(known | made)[text] for text in texts]
+            known |= made
+            return [known[text] for text in texts]
 
     def tokens(self, texts: list[str]) -> int:
         """How many tokens the model reads for the texts, its special ones included."""
