@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from functions.shared.matching import whole
 from functions.shared.search import Found
 
 Ask = Callable[[Mapping[str, str]], Found]
@@ -155,7 +156,8 @@ def _at(ordered: Sequence[float], share: float) -> float:
 
 
 def _among(row: Mapping[str, str], found: Found, first: int) -> bool:
-    return any(candidate.id in alternatives(row["item"]) for candidate in found.candidates[:first])
+    wanted = alternatives(row["item"])
+    return any({candidate.id, whole(candidate.id)} & wanted for candidate in found.candidates[:first])
 
 
 def alternatives(text: str) -> set[str]:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +22,8 @@ from evaluation import alternatives
 
 from functions.setup.compiled import Corpus
 from functions.shared import topics, weights
-from functions.shared.matching import FEATURES, NONE_FEATURES, described
+from functions.shared.decisions import outcomes
+from functions.shared.matching import FEATURES, NONE_FEATURES, PART, described, whole
 from functions.shared.phrases import Reading
 from functions.shared.search import Rulebook
 
@@ -68,12 +71,12 @@ def _case(rulebook: Rulebook, row: Mapping[str, str]) -> Case | None:
     """None where the right item is not among the candidates: there is nothing to learn from it."""
     sought = rulebook.seek(row["question"])
     candidates, none = described(sought.reading, sought.rows, sought.near, sought.worded)
-    kinds = {found["id"]: found["kind"] for found in sought.rows}
+    docs, kinds = ({found["id"]: found[key] for found in sought.rows} for key in ("doc", "kind"))
     wanted = alternatives(row["item"])
     if row["decision"] == "not_found":
         right = [False] * len(candidates) + [True]
     elif wanted:
-        right = [item_id in wanted for item_id in candidates] + [False]
+        right = [item_id in wanted or _part(item_id, docs[item_id], row) for item_id in candidates] + [False]
     elif row["decision"] != "ambiguous":  # about something to be thrown away, whatever it is
         right = [True] * len(candidates) + [False]
     else:
@@ -81,6 +84,14 @@ def _case(rulebook: Rulebook, row: Mapping[str, str]) -> Case | None:
     if not any(right):
         return None
     return Case(np.array(list(candidates.values())).reshape(-1, len(FEATURES)), np.array(none), np.array(right))
+
+
+def _part(item_id: str, doc: Mapping[str, Any], row: Mapping[str, str]) -> bool:
+    """Whether it is a part of what is right, and goes where the question's thing does."""
+    if PART not in item_id or whole(item_id) not in alternatives(row["item"]):
+        return False
+    codes = {code for leaf in outcomes(doc["decide"], date.today()) for code in leaf["to"]}  # noqa: DTZ011
+    return codes <= alternatives(row["destination"])
 
 
 def _fitted(cases: list[Case]) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ _KEPT = Path(__file__).parents[1] / ".local" / "vectors" / "e5.sqlite"
 
 def texts(corpus: Corpus) -> list[str]:
     """Every text the index asks the model for, as the model is asked."""
-    named = [row for row in corpus.items if row.kind != "choice"]
+    named = [row for row in corpus.items if row.kind in ("item", "outside")]
     names = [name for row in named for name in (*row.names.values(), *row.said.values())]
     rules = [rule.text for rule in corpus.rules if rule.leaf is None]
     passages = [f"passage: {text}" for text in dict.fromkeys([*names, *rules])]

@@ -65,7 +65,7 @@ def _asked(corpus: Corpus, practice: Iterable[Mapping[str, str]]) -> Iterator[tu
     """Every text and what it means."""
     known = {row.id for row in corpus.items if row.kind == "item"}
     for row in corpus.items:
-        if row.kind != "choice":
+        if row.kind in ("item", "outside"):
             texts = [*row.names.values(), *row.said.values()]
             yield from ((text, row.id if row.kind == "item" else OTHER) for text in texts)
     for asked in practice:

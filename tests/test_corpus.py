@@ -213,6 +213,40 @@ def test_what_does_not_come_clean_follows_its_family_unless_the_item_speaks_of_d
     assert outcomes(fixed) == [["bulky"]] * 3
 
 
+def test_dirt_counts_beside_a_way_to_the_waste_bag_and_claims_no_more_than_the_weaker(folder: Path) -> None:
+    table = _ITEM + _TABLE % ("material", "plastic", "[silicone, mixed]")
+    (folder / "extra.yaml").write_text(table.replace("to: general", "to: general, basis: author"), encoding="utf-8")
+    found = load(folder, TODAY)
+    tree = next(row for row in found.items if row.id == "thing").doc["decide"]
+    stuck = {"material": "plastic", "dirt": "stuck"}
+    assert resolve(tree, {"material": "plastic"}, TODAY).destinations == ["plastic"]
+    assert resolve(tree, stuck, TODAY).destinations == ["general"]
+    assert next(rule.basis for rule in found.rules if rule.id == "thing.dispose.general") == "author"
+
+
+def test_a_part_with_words_is_a_small_item_of_its_own(folder: Path) -> None:
+    lid = "    %s: [{id: lid, name: {ko: 덮개, en: Lid}, words: [뚜껑, 캡], %s}]\n"
+
+    def parts(text: str) -> dict[str, list[str]]:
+        (folder / "extra.yaml").write_text(text, encoding="utf-8")
+        rows = [row for row in load(folder, TODAY).items if row.id.startswith("thing--")]
+        assert all(row.kind == "part" for row in rows)
+        return {row.id: list(row.names.values()) for row in rows}
+
+    names = ["시험 물건 뚜껑", "시험 물건 캡", "시험용 물건 뚜껑", "시험용 물건 캡"]
+    for section in ("parts", "alone"):
+        found = parts(_ITEM + lid % (section, "to: general"))
+        assert sorted(found["thing--lid"]) == sorted([*names, "Lid (Test thing)"])
+    of_alone = [rule.id for rule in load(folder, TODAY).rules if rule.id == "thing.separate.lid"]
+    assert of_alone == [], "it stays on the whole"
+    cap = _ITEM.replace("items:\n", "").replace("id: thing", "id: cap").replace("시험 물건", "물건 뚜껑")
+    cap = cap.replace("시험용 물건", "물건마개").replace("Test thing", "Cap")
+    assert "시험 물건 뚜껑" not in parts(_ITEM + lid % ("alone", "to: general") + cap)["thing--lid"], "that is the cap"
+    assert parts(_ITEM + lid % ("alone", "item: cap") + cap) == {}
+    called = next(row for row in load(folder, TODAY).items if row.id == "cap").names.values()
+    assert "시험 물건 캡" in called
+
+
 _TABLE = """
     decide:
       by: %s
@@ -233,6 +267,8 @@ _TABLE = """
         (_TABLE % ("colour", "red", "blue"), "decide.by: Value error, unknown: 'colour'"),
         ("    parts: [{id: lid, name: {ko: 뚜껑, en: Lid}, item: nothing}]\n", "item nothing does not exist"),
         ("    parts: [{id: lid, name: {ko: 뚜껑, en: Lid}, item: toy}]\n", "item toy has no usual destination"),
+        ("    alone: [{id: lid, name: {ko: 뚜껑, en: Lid}, to: general}]\n", "asked about alone, it needs words"),
+        ("    alone: [{id: lid, name: {ko: 뚜껑, en: Lid}, words: [뚜껑], item: no}]\n", "item no does not exist"),
         ("    parts: [{id: lid, name: {ko: 뚜껑, en: Lid}}]\n", "a part goes either `to` a destination or the way"),
         ("    to: [plastic, general]\n", "several destinations and a disagreement belong together"),
         ("    to: general\n    disagreement: 달라요.\n", "several destinations and a disagreement belong together"),

@@ -254,6 +254,32 @@ def test_a_part_asked_about_alone_is_the_part(rulebook: Rulebook) -> None:
     assert rulebook.search("소주병 뚜껑 부분만 따로 어디에 버려요").candidates[0].id == "metal-cap"
 
 
+@pytest.mark.parametrize(
+    ("text", "item", "codes"),
+    [
+        ("돌돌이 종이", "tape-cleaner--tape", ["general"]),
+        ("다이소 돌돌이 다 쓴거 먼지 묻은 종이", "tape-cleaner--tape", ["general"]),
+        ("두부용기 위에 비닐 뚜껑", "tofu-container--film", ["vinyl"]),
+        ("키보드 키캡만", "keyboard--keycaps", ["general"]),
+        ("두부용기", "tofu-container", ["plastic"]),
+        ("두부용기 비닐 안 떼지는데", "tofu-container", ["plastic"]),
+        ("키보드 키캡까지 통째", "keyboard", ["small_appliance"]),
+    ],
+)
+def test_a_part_with_words_is_found_where_it_is_named_and_nothing_is_told_of_the_whole(
+    rulebook: Rulebook, text: str, item: str, codes: list[str]
+) -> None:
+    assert first(rulebook.search(text)) == ("match", item, codes)
+
+
+def test_a_part_has_rules_of_its_own_and_is_no_line_in_the_list_of_all(rulebook: Rulebook) -> None:
+    part = rulebook.item("tape-cleaner--tape")
+    assert part is not None
+    assert part.name.startswith("테이프클리너 ")
+    assert {"general"} == {rule.destination for rule in rulebook.rules(part.id) if rule.destination}
+    assert not [entry for entry in rulebook.entries() if "--" in entry.id]
+
+
 def test_a_bare_word_for_several_things_is_never_refused(rulebook: Rulebook) -> None:
     for word in ("통", "컵", "병", "줄"):
         assert rulebook.search(word).decision == "ambiguous", word

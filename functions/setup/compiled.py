@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,13 +35,18 @@ from functions.shared.conditions import AXES, MATERIALS
 from functions.shared.decisions import Leaf, Node, paths, resolve
 from functions.shared.destinations import DESTINATIONS, OFFICIAL, allowed_by, segments
 from functions.shared.hangul import normal, sound, with_particle
+from functions.shared.matching import PART
+from functions.shared.phrases import LONGEST_NAME
 from functions.shared.regions import KOREA
-from functions.shared.rules import AUTHOR_TITLE, BASES, CASE, FEWEST, holding, leaf_key
+from functions.shared.rules import AUTHOR_TITLE, BASES, CASE, FEWEST, OUR_JUDGEMENT, holding, leaf_key
 
 DICTIONARY = "https://www.xn--oy2b29bd3a601b.kr/front/dischargeMethod/dictionaryView.do?niIdx="
 DICTIONARY_TITLE = "생활폐기물 분리배출 누리집 품목사전"
 #: The dictionary was read in May 2026.
 DICTIONARY_READ = date(2026, 5, 31)
+
+#: So many names of an item are joined with each word for a part of it.
+_WHOLES = 8
 
 #: Headings of the dictionary that stand for no destination of their own.
 _GROUPS = frozenset(
@@ -112,6 +118,7 @@ class Corpus:
         return {
             "items": len(items),
             "aliases_per_item": round(sum(len(item.aliases) for item in items) / max(len(items), 1), 1),
+            "parts_asked_about_alone": sum(1 for row in self.items if row.kind == "part"),
             "choices": len(self.entries.choices),
             "texts_about_something_else": sum(len(outside.texts) for outside in self.entries.outside.values()),
             "families": len(self.entries.families),
@@ -147,6 +154,7 @@ class _Compiler:
         self.entries = corpus.entries
         self.defaults: dict[str, str] = {}
         self.trees: dict[str, Node] = {}
+        self.apart: dict[str, Item] = {}
 
     def run(self) -> None:
         for source in self.entries.sources.values():
@@ -157,7 +165,8 @@ class _Compiler:
         self.problems += [
             f"destination {code}: no family is its default" for code in DESTINATIONS if code not in self.defaults
         ]
-        for item in self.entries.items.values():
+        self._apart()
+        for item in (*self.entries.items.values(), *self.apart.values()):
             self._item(item)
         for item in self.entries.items.values():
             self._parts(item)
@@ -257,6 +266,41 @@ class _Compiler:
 
     # --- items and their decision tables
 
+    def _apart(self) -> None:
+        """Parts that are asked about alone ("샴푸통 펌프", "물티슈 캡"): each is a small item of its own, or another
+        name of the item whose way it goes.
+        """
+        items = self.entries.items
+        taken = {sound(name) for item in items.values() for name in (item.name.ko, *item.aliases, item.name.en)}
+        taken |= {sound(name) for choice in self.entries.choices.values() for name in choice.names}
+        for item in items.values():
+            for part in item.alone:
+                if not part.words:
+                    self._problem(item.id, f"part {part.id}: asked about alone, it needs words")
+        asked = [(item, part) for item in items.values() for part in (*item.parts, *item.alone) if part.words]
+        for item, part in asked:
+            names = {sound(name): name for name in _joined(item, part) if taken.isdisjoint(_ends_of(name, part))}
+            taken |= names.keys()
+            if not names:
+                continue
+            called = list(names.values())
+            if part.item in items:
+                same = items[part.item]
+                items[same.id] = same.model_copy(update={"aliases": [*same.aliases, *called]})
+            elif part.item:
+                self._problem(item.id, f"part {part.id}: item {part.item} does not exist")
+            else:
+                apart = {
+                    "id": f"{item.id}{PART}{part.id}",
+                    "name": {"ko": called[0], "en": f"{part.name.en} ({item.name.en})"},
+                    "aliases": called[1:],
+                    "to": part.to,
+                    "basis": part.basis,
+                    "source": part.source,
+                }
+                entry = Item.model_validate(apart)
+                self.apart[entry.id], self.entries.where[entry.id] = entry, f"{self.entries.where[item.id]}: {part.id}"
+
     def _item(self, item: Item) -> None:
         item = self._unless_soiled(item)
         for official in item.official:
@@ -284,14 +328,12 @@ class _Compiler:
             "official": item.official,
             "regional": [],
         }
-        self._row(item.id, "item", item.name, item.aliases, doc, item.said)
+        self._row(item.id, "part" if item.id in self.apart else "item", item.name, item.aliases, doc, item.said)
 
     def _unless_soiled(self, item: Item) -> Item:
-        """The item with what its families say of soiled things, where its own table neither asks for dirt nor leads
-        to the waste bag.
-        """
+        """The item with what its families say of soiled things, where its own table does not ask for dirt."""
         leaves = [self._leaf(item, outcome) for outcome, _ in _ends(item.decide, item, ())]
-        if any(leaf is None or "general" in leaf["to"] for leaf in leaves) or _asks(item.decide, "dirt"):
+        if any(leaf is None for leaf in leaves) or _asks(item.decide, "dirt"):
             return item
         if item.decide is None:
             decide = self._soiled(item, item)
@@ -305,6 +347,13 @@ class _Compiler:
             own = {"to": None, "family": None} if then and not option.decide else {}
             options.append(option.model_copy(update={"decide": then, **own}) if then else option)
         return decide.model_copy(update={"options": options})
+
+    @cached_property
+    def _soil(self) -> set[tuple[str | None, str | None, str | None]]:
+        """What outcomes rest on that are owed to dirt."""
+        soiled = {family.soiled.family for family in self.entries.families.values() if family.soiled}
+        families = (self.entries.families[name] for name in soiled if name in self.entries.families)
+        return {(family.basis, family.source, None) for family in families}
 
     def _soiled(self, item: Item, outcome: Outcome) -> Decide | None:
         """The question about dirt in front of an outcome, None where its family has none."""
@@ -408,9 +457,12 @@ class _Compiler:
             to = leaves[key]["to"]
             classes = [c for c in item.official if set(to) & allowed_by(c)]
             words = {self._word(item, outcome, classes) for outcome, _ in reached}
-            if len(words) > 1:
+            own = words - self._soil or words
+            if len(own) > 1:
                 self._problem(item.id, f"outcome {key} has two different bases, sources or disagreements")
-            basis, source, disagreement = words.pop()
+            basis, source, disagreement = own.pop()
+            if len(words) > 1:  # soiled or not, it is one sentence: it claims no more than the weaker of the two
+                basis, source = OUR_JUDGEMENT, None
             if basis is None:
                 self._problem(item.id, f"outcome {key}: no official class of its says so; state basis (and source)")
                 continue
@@ -546,7 +598,7 @@ class _Compiler:
         for rule in self.corpus.rules:
             by_owner.setdefault(rule.owner, []).append(vars(rule))
         for row in self.corpus.items:
-            for facts, leaf in paths(row.doc["decide"]) if row.kind == "item" else ():
+            for facts, leaf in paths(row.doc["decide"]) if row.kind in ("item", "part") else ():
                 rules = [*by_owner.get(row.id, ()), *by_owner[leaf["family"]]]
                 rules = [
                     r for r in rules if r["id"] not in row.doc["without"] and r["leaf"] in (None, leaf_key(leaf["to"]))
@@ -554,6 +606,22 @@ class _Compiler:
                 count = len(holding(rules, facts, self.today))
                 if count < FEWEST:
                     self._problem(row.id, f"only {count} rules hold for {facts or 'it'}; at least {FEWEST} are needed")
+
+
+def _joined(item: Item, part: Part) -> list[str]:
+    """What people call a part of an item: its name and the shorter others before every word for the part."""
+    others = [name for name in item.aliases if not name.isascii() and part.words[0] not in name]
+    wholes = [item.name.ko, *sorted(others, key=len)][:_WHOLES]
+    names = [f"{whole} {word}" for word in part.words for whole in wholes]
+    return [name for name in names if len(normal(name)) <= LONGEST_NAME]
+
+
+def _ends_of(name: str, part: Part) -> Iterator[str]:
+    """The keys of a part's joined name and of its ends that say more than the part: "종이 상자" in "치킨 종이 상자"."""
+    words = name.split()
+    alone = {sound(word) for word in part.words}
+    ends = (sound(" ".join(words[first:])) for first in range(len(words)))
+    yield from (end for end in ends if end not in alone)
 
 
 def _asks(decide: Decide | None, axis: str) -> bool:

@@ -61,7 +61,7 @@ def _rules(value: Any) -> Any:
     return {key: {"text": rule} if isinstance(rule, str) else rule for key, rule in value.items()}
 
 
-Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(--?[a-z0-9]+)*$")]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Address = Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
 Basis = Annotated[str, AfterValidator(_one_of(BASES))]
@@ -178,11 +178,12 @@ class Decide(_Entry):
 
 class Part(_Entry):
     """A part that goes elsewhere: to a destination, or the way of another item. `text` replaces the composed
-    sentence.
+    sentence. `words` are what people call it behind the name of the item, where they ask about it alone.
     """
 
     id: Id
     name: Name
+    words: list[Text] = Field(default_factory=list)
     to: Code | None = None
     item: Id | None = None
     text: Text | None = None
@@ -198,7 +199,8 @@ class Part(_Entry):
 
 class Item(Outcome):
     """Something people throw away. `official` maps a class of the dictionary to the numbers of its pages; `said` is how
-    people describe it who do not know or use its names."""
+    people describe it who do not know or use its names; `alone` are parts that stay on it, and are asked about where
+    they come by themselves (the blade of a blender)."""
 
     id: Id
     name: Name
@@ -207,6 +209,7 @@ class Item(Outcome):
     official: dict[str, list[int]] = Field(default_factory=dict)
     decide: Decide | None = None
     parts: list[Part] = Field(default_factory=list)
+    alone: list[Part] = Field(default_factory=list)
     rules: Rules = Field(default_factory=dict)
     without: list[str] = Field(default_factory=list)
     effective_from: date | None = None

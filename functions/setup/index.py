@@ -108,7 +108,9 @@ def _items(tx: Tx, rows: Sequence[ItemRow]) -> int:
 def _names(tx: Tx, rows: Sequence[ItemRow], embedder: Embeds, say: Callable[[str], None]) -> tuple[int, int]:
     """How many names were embedded and how many removed."""
     wanted = {(row.id, key): (phrase, True, False) for row in rows for key, phrase in row.said.items()}
-    wanted |= {(row.id, key): (name, row.kind == "item", True) for row in rows for key, name in row.names.items()}
+    wanted |= {
+        (row.id, key): (name, row.kind == "item", row.kind != "part") for row in rows for key, name in row.names.items()
+    }
     stored = {
         (row["item_id"], row["key"]): (row["name"], row["embedded"], row["is_name"])
         for row in tx.execute("SELECT item_id, key, name, is_name, embedding IS NOT NULL AS embedded FROM item_names")

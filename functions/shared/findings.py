@@ -106,7 +106,7 @@ class Finding:
     def decide(self, matches: Sequence[Match], none: float) -> Found:
         """The answer, given how probable each item is (best first), and none of them."""
         best = matches[0] if matches else None
-        things = [match for match in matches if self.items[match.item_id]["kind"] == "item"]
+        things = [match for match in matches if self.items[match.item_id]["kind"] != "choice"]
         if self.unsaid > UNSAID:
             asked = self._found("ambiguous", self._candidates(things), Question(_text("search.what"), []))
             return replace(asked, unsaid=True)

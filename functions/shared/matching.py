@@ -63,6 +63,9 @@ FEATURES = (
 #: What speaks for none of the candidates.
 NONE_FEATURES = ("bias", "other_topic", "elsewhere", "strange", "said", "near", "disposal", "outside", "worded")
 
+#: Stands between an item's id and that of a part that is asked about alone.
+PART = "--"
+
 #: How much more a name counts in the crowd that is nearer by one (a cosine).
 _NEARER = 8.0
 #: Of what the wording makes likely, less than this is as good as nothing.
@@ -111,6 +114,11 @@ def described(
     return found, view.nobody()
 
 
+def whole(item_id: str) -> str:
+    """The item that a part belongs to; any other item is whole."""
+    return item_id.partition(PART)[0]
+
+
 class _View:
     """A question beside everything that was found for it."""
 
@@ -147,13 +155,16 @@ class _View:
 
     def candidate(self, row: Mapping[str, Any]) -> list[float] | None:
         """What speaks for and against a row; None where nothing does."""
-        own, meant = self._near.get(row["id"], 0.0), row["id"] in self._near
-        worded = self._worded.get(row["id"], 0.0)
+        of = whole(row["id"])
+        own, meant = self._near.get(of, 0.0), of in self._near
         hits = [
             (span, alike)
             for span, alike in _hits(self.reading, row["hits"] or (), self._said, self._windows)
             if row["id"] in self._taken.get(span.end, [row["id"]])
         ]
+        if of != row["id"] and not any(alike >= _SOUNDS for _, alike in hits):
+            return None  # a part is meant only where it is named
+        worded = self._worded.get(of, 0.0)
         self._typo = max([self._typo, *(alike for _, alike in hits if alike < _SOUNDS)])
         if not hits and (not meant or own <= 0) and worded < LIKELY:
             return None
@@ -168,7 +179,7 @@ class _View:
             own - (second if own == best else best),
             float(self._measured and own == best),
             0.0 if hits else own,
-            self._crowd.get(row["id"], 0.0),
+            self._crowd.get(of, 0.0),
         ]
         far = (1 - own) * self._measured
         wording = [

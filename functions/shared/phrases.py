@@ -102,6 +102,11 @@ _DONE_WITH = re.compile(
     r"(?:버리|떼|팔|주|놔두|남겨두|씻|재활용하)고|떼서|재활용인데|멀쩡|괜찮"
 )
 _FARTHEST = 14  # letters behind a name where that is looked for
+#: Behind a part: it is told of the whole, which is asked about, alone or with it ("라벨 안 떼지는", "뚜껑이랑").
+_OF_WHOLE = re.compile(
+    r"(?:이|가|을|를|은|는|도)?(?:따로|안|다|못|꼭|잘)?(?:떼|뗀|뗐|떨어|달[린려]|붙|있|없|제거|분리[하된한돼]|빼|뺀|뺐|포함)|"
+    r"이?랑|하고|과|와|까지|째|같이"
+)
 _CIRCUMSTANCE = ("에", "에서", "로", "으로", "에다", "에다가", "에게", "까지", "부터")
 _ROLES = tuple(
     (role, re.compile("|".join(f"(?:{pattern})" for pattern in patterns)))
@@ -159,7 +164,7 @@ class Place:
 class Reading:
     """A question taken apart. Letters are what `hangul.normal` leaves; positions count them."""
 
-    def __init__(self, text: str, keys: Container[str] = ()) -> None:
+    def __init__(self, text: str, keys: Container[str] = (), parts: Container[str] = ()) -> None:
         self.text = canonical(text)
         self._places: dict[Span, Place] = {}
         #: Whether it speaks of throwing away at all; a bare name does not, and need not.
@@ -180,6 +185,8 @@ class Reading:
         #: are not merely part of a longer one.
         self.said = [span for span in self._runs_of_letters() if span.key in keys and self._may_be(span)]
         self.said += [span for span in self._compounds() if span.key in keys]
+        self.said += [span for span in self._parts() if span.key in parts]
+        self.said = [span for span in self.said if span.key not in parts or self._alone(span.end)]
         self.said = [span for span in self.said if not any(span.within(other) for other in self.said)]
         known = {i for span in self.said for i in range(span.start, span.end)}
         #: Letters that name something we do not know.
@@ -337,6 +344,22 @@ class Reading:
                 key = "".join(self._sounds[first[0] : first[1]] + self._sounds[last[0] : last[1]])
                 letters = self.letters[first[0] : first[1]] + self.letters[last[0] : last[1]]
                 yield Span(first[0], last[1], key, letters)
+
+    def _parts(self) -> Iterator[Span]:
+        """Every name with what the question ends in, as the name of a part: 돌돌이 … 종이 → 돌돌이종이."""
+        end = len(self.roles)
+        while end and self.roles[end - 1] in (PARTICLE, ASKING, FILLER):
+            end -= 1
+        begins = [i for i in range(end) if self.starts[i]][-2:]
+        for span in self.said:
+            for start in (i for i in begins if span.end < i):
+                letters = self.letters[span.start : span.end] + self.letters[start:end]
+                yield Span(span.start, end, span.key + "".join(self._sounds[start:end]), letters)
+
+    def _alone(self, end: int) -> bool:
+        """Whether a part that is named up to there is asked about, and no word of its own goes on."""
+        over = self.starts[end] or self.roles[end] in (PARTICLE, ASKING, CONDITION, VERB)
+        return over and not _OF_WHOLE.match(self.letters, end)
 
     def _tells(self, i: int) -> bool:
         """Whether the word around letter `i` ends like one that tells something of a thing."""

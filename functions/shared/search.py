@@ -29,7 +29,7 @@ from functions.shared.findings import (
     outcome,
     parts,
 )
-from functions.shared.matching import rank
+from functions.shared.matching import PART, rank
 from functions.shared.phrases import Reading
 from functions.shared.postgres import Database, Tx, Unavailable
 from functions.shared.regions import KOREA, exception_for
@@ -112,7 +112,7 @@ class Rulebook:
     def seek(self, text: str) -> Sought:
         """What the index holds that `text` may mean, before anything is weighed. Raises Unavailable."""
         names = self._names or self._remembered()
-        reading = Reading(text, names.keys)
+        reading = Reading(text, names.keys, names.parts)
         vector = None if reading.plain or not reading.letters else self._vector(text, names.model)
         worded, unsaid = _worded(reading, text, vector, names.model) if vector else ({}, 0.0)
         rows = self._database.read(
@@ -247,8 +247,9 @@ class Rulebook:
         """Every name of the index by its key, once a process and index: which words name something at all."""
         with self._database.transaction() as tx:
             index = _index(tx)
-            keys = frozenset(row["key"] for row in tx.execute("SELECT DISTINCT key FROM item_names WHERE is_name"))
-        self._names = _Names(index["version"], index["model"], keys)
+            keys = {row["key"]: row["part"] for row in tx.execute(_KEYS)}
+        parts = frozenset(key for key, part in keys.items() if part)
+        self._names = _Names(index["version"], index["model"], frozenset(keys), parts)
         return self._names
 
     def _vector(self, text: str, model: str) -> list[float] | None:
@@ -301,6 +302,7 @@ class _Names:
     version: str
     model: str
     keys: frozenset[str]
+    parts: frozenset[str]
 
 
 def _worded(reading: Reading, text: str, vector: Sequence[float], model: str) -> tuple[dict[str, float], float]:
@@ -333,8 +335,14 @@ def _index(tx: Tx) -> dict[str, Any]:
 
 
 def _item(tx: Tx, item_id: str) -> dict[str, Any] | None:
-    return tx.execute("SELECT * FROM items WHERE id = %s AND kind = 'item'", (item_id,)).fetchone()
+    return tx.execute("SELECT * FROM items WHERE id = %s AND kind IN ('item', 'part')", (item_id,)).fetchone()
 
+
+#: The names' keys. Those of parts stay out of `is_name`: no typo is looked for among them.
+_KEYS = """
+SELECT key, bool_and(i.kind = 'part') AS part FROM item_names n JOIN items i ON i.id = n.item_id
+WHERE n.is_name OR i.kind = 'part' GROUP BY key
+"""
 
 #: Names of what is thrown away, not texts about something else.
 OF_THINGS = "item_id NOT IN (SELECT id FROM items WHERE kind = 'outside')"
@@ -346,7 +354,7 @@ AND {OF_THINGS} ORDER BY embedding <=> %(vector)s::vector LIMIT 40
 """  # noqa: S608
 
 #: One statement: the index's own row, and with it every item that was said by name, exactly or nearly, that is near in
-#: meaning, or that the wording points to. A word for several things brings those things along.
+#: meaning, or that the wording points to. A word for several things brings those things along, a part the whole.
 _SOUGHT = f"""
 WITH said AS (
     SELECT item_id, key, name, NULL::text AS phrase FROM item_names WHERE key = ANY(%(said)s)
@@ -365,6 +373,7 @@ WITH said AS (
     FROM ({NEAREST}) n JOIN rule_index x ON x.model = %(model)s GROUP BY item_id
 ), besides AS (
     SELECT unnest(%(worded)s::text[]) AS item_id
+    UNION SELECT split_part(item_id, '{PART}', 1) FROM said
     UNION SELECT id FROM items WHERE kind = 'outside' AND %(vector)s::vector IS NOT NULL
 ), wanted AS (
     SELECT item_id, named.hits, meant.crowd
