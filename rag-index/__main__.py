@@ -86,7 +86,8 @@ def _arguments() -> argparse.Namespace:
     test.add_argument("--names-only", action="store_true", help="without embeddings")
     test.add_argument("--alone", action="store_true", help="without the simpler searches")
     test.add_argument("--wrong", action="store_true", help="print what is not right, of the tuning half")
-    commands.add_parser("fit", help="fit what the search learns of the practice and tuning questions")
+    learn = commands.add_parser("fit", help="fit what the search learns of the practice and tuning questions")
+    learn.add_argument("--weights", action="store_true", help="only the weights: minutes, not half an hour")
     commands.add_parser("vectors", help="make vectors.npz: the embeddings that come with the project")
     commands.add_parser("curve", help="what a search costs, at this size and at synthetic sizes up to 100,000 rules")
     chosen = parser.parse_args()
@@ -106,8 +107,9 @@ def _with(database: Database, arguments: argparse.Namespace) -> int:
         return 0
     if arguments.command == "fit":
         corpus, practice = load(HERE / "corpus"), evaluation.questions(HERE / "eval" / "practice.tsv")
-        print(fit.learn_topics(corpus, practice))
-        print(wordings.learn(corpus, practice, _embedder()))
+        if not arguments.weights:
+            print(fit.learn_topics(corpus, practice))
+            print(wordings.learn(corpus, practice, _embedder()))
         print(fit.fit(Rulebook(database, _embedder()), Rulebook(database, None), evaluation.tuning(HERE / "eval")))
         return 0
     rulebook = Rulebook(database, None if arguments.names_only else _embedder())

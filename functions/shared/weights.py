@@ -1,28 +1,28 @@
 """Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    3.598,  # exact
-    -1.464,  # sounds
-    1.878,  # inside
-    3.149,  # alike
-    2.385,  # length
-    -1.322,  # aside
-    0.005,  # next
-    -0.529,  # held
-    -1.358,  # tells
-    -1.092,  # done
-    1.050,  # later
-    -0.278,  # after
-    -0.497,  # joined
-    0.978,  # cover
-    1.057,  # most
-    0.191,  # whole
-    0.187,  # head
-    0.237,  # head_length
+    3.592,  # exact
+    -1.453,  # sounds
+    1.911,  # inside
+    2.925,  # alike
+    2.078,  # length
+    -1.466,  # aside
+    0.178,  # next
+    -0.514,  # held
+    -1.010,  # tells
+    -0.694,  # done
+    0.885,  # later
+    -0.253,  # after
+    -0.495,  # joined
+    1.050,  # cover
+    0.687,  # most
+    0.078,  # whole
+    0.336,  # head
+    0.434,  # head_length
     0.154,  # head_first
-    0.152,  # head_last
-    -2.103,  # word
-    -1.253,  # word_of
+    0.021,  # head_last
+    -1.747,  # word
+    -1.575,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
@@ -35,58 +35,58 @@ BY_NAME = (
     0.000,  # worded_at_all
 )
 BY_MEANING = (
-    0.809,  # exact
-    -0.253,  # sounds
-    0.399,  # inside
-    2.218,  # alike
-    -0.086,  # length
-    0.245,  # aside
-    -0.906,  # next
-    0.081,  # held
-    0.445,  # tells
-    -0.560,  # done
-    0.581,  # later
-    0.022,  # after
-    0.243,  # joined
-    0.515,  # cover
-    1.159,  # most
-    0.855,  # whole
-    0.775,  # head
-    -0.567,  # head_length
-    -0.157,  # head_first
-    0.714,  # head_last
-    0.764,  # word
-    -0.276,  # word_of
-    0.305,  # option
-    0.771,  # near
-    -0.189,  # nearest
-    -0.123,  # first
-    1.728,  # near_unsaid
-    1.690,  # crowd
-    -1.373,  # alike_far
-    -2.062,  # said_far
-    2.338,  # worded
-    0.284,  # worded_at_all
+    1.085,  # exact
+    -0.221,  # sounds
+    0.649,  # inside
+    2.219,  # alike
+    -0.584,  # length
+    0.249,  # aside
+    -0.845,  # next
+    -0.446,  # held
+    -0.044,  # tells
+    -0.631,  # done
+    0.837,  # later
+    -0.134,  # after
+    0.230,  # joined
+    0.847,  # cover
+    1.160,  # most
+    0.624,  # whole
+    0.811,  # head
+    -0.327,  # head_length
+    -0.069,  # head_first
+    0.447,  # head_last
+    1.079,  # word
+    -0.617,  # word_of
+    0.358,  # option
+    0.997,  # near
+    -0.398,  # nearest
+    0.025,  # first
+    1.520,  # near_unsaid
+    2.411,  # crowd
+    -1.341,  # alike_far
+    -1.457,  # said_far
+    2.247,  # worded
+    0.240,  # worded_at_all
 )
 NONE_BY_NAME = (
-    0.277,  # bias
-    3.576,  # other_topic
-    7.209,  # elsewhere
-    0.768,  # strange
-    0.845,  # said
+    0.164,  # bias
+    3.479,  # other_topic
+    7.034,  # elsewhere
+    0.612,  # strange
+    0.732,  # said
     0.000,  # near
-    -0.590,  # disposal
+    -0.977,  # disposal
     0.000,  # outside
     0.000,  # worded
 )
 NONE_BY_MEANING = (
-    0.539,  # bias
-    1.734,  # other_topic
-    3.362,  # elsewhere
-    1.082,  # strange
-    -1.616,  # said
-    1.384,  # near
-    -0.564,  # disposal
-    2.131,  # outside
-    2.360,  # worded
+    0.565,  # bias
+    1.873,  # other_topic
+    3.054,  # elsewhere
+    1.289,  # strange
+    -1.368,  # said
+    0.915,  # near
+    -0.793,  # disposal
+    2.400,  # outside
+    2.872,  # worded
 )
