@@ -156,8 +156,12 @@ def _at(ordered: Sequence[float], share: float) -> float:
 
 
 def _among(row: Mapping[str, str], found: Found, first: int) -> bool:
-    wanted = alternatives(row["item"])
-    return any({candidate.id, whole(candidate.id)} & wanted for candidate in found.candidates[:first])
+    """A part counts as the whole where it goes to an accepted place: the labels know wholes only."""
+    wanted, places = alternatives(row["item"]), alternatives(row["destination"])
+    return any(
+        candidate.id in wanted or (whole(candidate.id) in wanted and set(candidate.destinations) <= places)
+        for candidate in found.candidates[:first]
+    )
 
 
 def alternatives(text: str) -> set[str]:

@@ -121,9 +121,12 @@ def _fitted(cases: list[Case]) -> tuple[Array, Array]:
 def learn_topics(corpus: Corpus, practice: Iterable[Mapping[str, str]]) -> str:
     """Write topics.bin; a line that says from how many texts."""
     names = frozenset(key for row in corpus.items for key in row.names)
+    parts = names - {key for row in corpus.items if row.kind != "part" for key in row.names}
     texts = [(row["question"], row["decision"] == "not_found") for row in practice]
     texts += [(text, True) for row in corpus.items if row.kind == "outside" for text in row.said.values()]
-    found, bias = _logistic([topics.runs(Reading(text, names).around) for text, _ in texts], [out for _, out in texts])
+    found, bias = _logistic(
+        [topics.runs(Reading(text, names, parts).around) for text, _ in texts], [out for _, out in texts]
+    )
     scale = float(np.abs(found).max()) / 127
     topics.FILE.write_bytes(topics.HEAD.pack(scale, bias) + np.round(found / scale).astype(np.int8).tobytes())
     return f"{len(texts)} texts about throwing away or something else"

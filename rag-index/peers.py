@@ -55,7 +55,7 @@ class Peer:
         known, today = facts(state, row["housing"] or None), datetime.now(KOREA).date()
         candidates, asking = [], False
         for place, (item_id, kind, doc, name, score) in enumerate(ranking):
-            found = outcome(doc, known, row["region"] or None, today) if kind == "item" else None
+            found = outcome(doc, known, row["region"] or None, today) if kind in ("item", "part") else None
             asking |= place == 0 and (found is None or found.asking is not None)
             candidates.append(Candidate(item_id, name, score, found.destinations if found else []))
         decision = ("ambiguous" if asking else "match") if candidates else "not_found"

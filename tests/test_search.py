@@ -228,6 +228,10 @@ def test_a_material_is_denied_only_where_it_is() -> None:
     }
     assert said(tube, "알루미늄튜브아니고플라스틱튜브") == {}
     assert said(tube, "나무말고쇠로된거") == {"material": "metal"}
+    assert said(tube, "알루미늄인데쇠로된거말고나무로된거말고") == {"material": "metal"}
+    magnet: Any = {**tube, "options": [{"values": ["metal"], "words": ["자석에붙"], "then": {"to": ["scrap_metal"]}}]}
+    assert said(magnet, "자석에붙는것") == {"material": "metal"}
+    assert said(magnet, "자석에붙지않는것") == said(magnet, "자석에붙지도않음") == {}
     assert said(tube, "나무고쇠아니고") == {"material": "wood"}
 
 
@@ -264,12 +268,31 @@ def test_a_part_asked_about_alone_is_the_part(rulebook: Rulebook) -> None:
         ("두부용기", "tofu-container", ["plastic"]),
         ("두부용기 비닐 안 떼지는데", "tofu-container", ["plastic"]),
         ("키보드 키캡까지 통째", "keyboard", ["small_appliance"]),
+        ("돌돌이 종이 떼어낸 거", "tape-cleaner--tape", ["general"]),
+        ("린스통 펌프", "conditioner-bottle--pump", ["general"]),
     ],
 )
 def test_a_part_with_words_is_found_where_it_is_named_and_nothing_is_told_of_the_whole(
     rulebook: Rulebook, text: str, item: str, codes: list[str]
 ) -> None:
     assert first(rulebook.search(text)) == ("match", item, codes)
+
+
+@pytest.mark.parametrize(
+    "text", ["돌돌이랑 신문지 종이", "키보드 말고 마우스 키캡", "에프킬라 바스켓", "두부용기로 화분 만들려는데 비닐"]
+)
+def test_what_stands_between_a_whole_and_a_part_may_be_another_matter(rulebook: Rulebook, text: str) -> None:
+    found = rulebook.search(text)
+    assert not (found.decision == "match" and "--" in found.candidates[0].id), found.candidates
+
+
+def test_every_name_is_found_where_it_stands_alone(corpus: Corpus) -> None:
+    keys = {key for row in corpus.items for key in row.names}
+    parts = keys - {key for row in corpus.items if row.kind != "part" for key in row.names}
+    for row in corpus.items:
+        for key, name in row.names.items() if row.kind == "part" else ():
+            said = [span.key for span in Reading(name, keys, parts).said]
+            assert name.isascii() or "(" in name or key in said, (row.id, name, said)
 
 
 def test_a_part_has_rules_of_its_own_and_is_no_line_in_the_list_of_all(rulebook: Rulebook) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -47,6 +48,11 @@ DICTIONARY_READ = date(2026, 5, 31)
 
 #: So many names of an item are joined with each word for a part of it.
 _WHOLES = 8
+
+#: A name that says in which state a thing is ("헌 옷", "참기름 남은 것") is joined with no part: the whole is meant.
+_STATED = re.compile(
+    r"남은|^폐|^헌|^빈|^새 |시든|마른|젖은|굳은|깨진|깨끗한|오래된|녹슨|고장|먹다|씹|쓴 |경우|(?:^| ). "
+)
 
 #: Headings of the dictionary that stand for no destination of their own.
 _GROUPS = frozenset(
@@ -279,27 +285,29 @@ class _Compiler:
                     self._problem(item.id, f"part {part.id}: asked about alone, it needs words")
         asked = [(item, part) for item in items.values() for part in (*item.parts, *item.alone) if part.words]
         for item, part in asked:
-            names = {sound(name): name for name in _joined(item, part) if taken.isdisjoint(_ends_of(name, part))}
+            joined = _joined(item, part)
+            names = {sound(name): name for name, ends in joined.items() if taken.isdisjoint(ends)}
             taken |= names.keys()
-            if not names:
-                continue
-            called = list(names.values())
-            if part.item in items:
-                same = items[part.item]
-                items[same.id] = same.model_copy(update={"aliases": [*same.aliases, *called]})
-            elif part.item:
-                self._problem(item.id, f"part {part.id}: item {part.item} does not exist")
-            else:
+            called, entry = list(names.values()), f"{item.id}{PART}{part.id}"
+            if not called:
+                self._problem(item.id, f"part {part.id}: every name that its words make is another's")
+            elif entry in self.apart:
+                self._problem(item.id, f"part {part.id}: there are two")
+            elif part.item is None:
                 apart = {
-                    "id": f"{item.id}{PART}{part.id}",
-                    "name": {"ko": called[0], "en": f"{part.name.en} ({item.name.en})"},
-                    "aliases": called[1:],
+                    "id": item.id,
+                    "name": {"ko": f"{item.name.ko} {part.name.ko}", "en": f"{part.name.en} ({item.name.en})"},
+                    "aliases": called,
                     "to": part.to,
                     "basis": part.basis,
                     "source": part.source,
                 }
-                entry = Item.model_validate(apart)
-                self.apart[entry.id], self.entries.where[entry.id] = entry, f"{self.entries.where[item.id]}: {part.id}"
+                self.apart[entry] = Item.model_validate(apart).model_copy(update={"id": entry})
+                self.entries.where[entry] = f"{self.entries.where[item.id]}: part {part.id}"
+            elif same := items.get(part.item):
+                items[same.id] = same.model_copy(update={"aliases": [*same.aliases, *called]})
+            else:
+                self._problem(item.id, f"part {part.id}: item {part.item} does not exist")
 
     def _item(self, item: Item) -> None:
         item = self._unless_soiled(item)
@@ -328,7 +336,11 @@ class _Compiler:
             "official": item.official,
             "regional": [],
         }
-        self._row(item.id, "part" if item.id in self.apart else "item", item.name, item.aliases, doc, item.said)
+        if item.id in self.apart:  # its title may be the name of another: only what it was given is found
+            names = {sound(name): name for name in reversed([*item.aliases, item.name.en])}
+            self.corpus.items.append(ItemRow(item.id, "part", item.name.ko, item.name.en, doc, names))
+        else:
+            self._row(item.id, "item", item.name, item.aliases, doc, item.said)
 
     def _unless_soiled(self, item: Item) -> Item:
         """The item with what its families say of soiled things, where its own table does not ask for dirt."""
@@ -461,7 +473,7 @@ class _Compiler:
             if len(own) > 1:
                 self._problem(item.id, f"outcome {key} has two different bases, sources or disagreements")
             basis, source, disagreement = own.pop()
-            if len(words) > 1:  # soiled or not, it is one sentence: it claims no more than the weaker of the two
+            if len(words) > 1:  # soiled or not, it is one sentence: putting the two together is our own judgement
                 basis, source = OUR_JUDGEMENT, None
             if basis is None:
                 self._problem(item.id, f"outcome {key}: no official class of its says so; state basis (and source)")
@@ -540,7 +552,7 @@ class _Compiler:
             self._problem(exception.id, "an exception rests on the municipality's own word: basis directive")
         rows = {row.id: row for row in self.corpus.items}
         for item_id in exception.items:
-            if item_id not in rows:
+            if item_id not in self.entries.items or item_id not in rows:
                 self._problem(exception.id, f"unknown item {item_id}")
                 continue
             leaf = self._leaf(self.entries.items[item_id], exception)
@@ -608,20 +620,20 @@ class _Compiler:
                     self._problem(row.id, f"only {count} rules hold for {facts or 'it'}; at least {FEWEST} are needed")
 
 
-def _joined(item: Item, part: Part) -> list[str]:
-    """What people call a part of an item: its name and the shorter others before every word for the part."""
-    others = [name for name in item.aliases if not name.isascii() and part.words[0] not in name]
-    wholes = [item.name.ko, *sorted(others, key=len)][:_WHOLES]
-    names = [f"{whole} {word}" for word in part.words for whole in wholes]
-    return [name for name in names if len(normal(name)) <= LONGEST_NAME]
-
-
-def _ends_of(name: str, part: Part) -> Iterator[str]:
-    """The keys of a part's joined name and of its ends that say more than the part: "종이 상자" in "치킨 종이 상자"."""
-    words = name.split()
-    alone = {sound(word) for word in part.words}
-    ends = (sound(" ".join(words[first:])) for first in range(len(words)))
-    yield from (end for end in ends if end not in alone)
+def _joined(item: Item, part: Part) -> dict[str, set[str]]:
+    """What people call a part of an item, its name and the shorter others before every word for the part; with the
+    keys of each and of its ends that say more than the part ("종이 상자" in "치킨 종이 상자").
+    """
+    others = [
+        name for name in item.aliases if not name.isascii() and part.words[0] not in name and not _STATED.search(name)
+    ]
+    found = {}
+    for word in part.words:
+        for whole in [item.name.ko, *sorted(others, key=len)][:_WHOLES]:
+            ends = [" ".join([*whole.split()[first:], word]) for first in range(len(whole.split()))]
+            if len(normal(ends[0])) <= LONGEST_NAME:
+                found[ends[0]] = set(map(sound, ends))
+    return found
 
 
 def _asks(decide: Decide | None, axis: str) -> bool:

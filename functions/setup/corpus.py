@@ -61,7 +61,7 @@ def _rules(value: Any) -> Any:
     return {key: {"text": rule} if isinstance(rule, str) else rule for key, rule in value.items()}
 
 
-Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(--?[a-z0-9]+)*$")]
+Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Address = Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
 Basis = Annotated[str, AfterValidator(_one_of(BASES))]
@@ -121,8 +121,7 @@ class Soiled(_Entry):
 
 class Family(_Entry):
     """A way of throwing things away: one destination, its rules, what they rest on. `default` serves bare
-    destinations; `soiled` holds for every item of the family whose own table neither asks for dirt nor leads to the
-    waste bag.
+    destinations; `soiled` holds for every item of the family whose own table does not ask for dirt.
     """
 
     id: Id
@@ -177,8 +176,9 @@ class Decide(_Entry):
 
 
 class Part(_Entry):
-    """A part that goes elsewhere: to a destination, or the way of another item. `text` replaces the composed
-    sentence. `words` are what people call it behind the name of the item, where they ask about it alone.
+    """A part that goes elsewhere, at least by itself: to a destination, or the way of another item. `text` replaces
+    the composed sentence of the whole's guide. `words` are what people call it behind the name of the whole, where they
+    ask about it alone.
     """
 
     id: Id

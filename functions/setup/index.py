@@ -75,7 +75,9 @@ def build(database: Database, corpus: Corpus, embedder: Embeds, say: Callable[[s
             seconds=perf_counter() - started,
         )
         _describe(tx, summary, _calibrated(tx, corpus.items, embedder) if names or gone else None)
-        _approximate(tx, "item_names", summary.names)
+        _approximate(
+            tx, "item_names", sum(len(row.names) + len(row.said) for row in corpus.items if row.kind != "part")
+        )
         _approximate(tx, "rules", summary.rules)
     with database.transaction() as tx:
         tx.execute("ANALYZE items, item_names, rules")

@@ -21,7 +21,7 @@ from functions.shared.hangul import canonical, sound
 #: neither throwing away nor using something casts doubt; the rest is expected around a name.
 THING, FILLER, CONDITION, PARTICLE, ASKING, VERB = range(6)
 
-LONGEST_NAME = 18  # letters; no name in the corpus is longer
+LONGEST_NAME = 18  # letters; longer names of the corpus are found by their meaning only
 _LONGEST_TEXT = 80  # letters of a question that are looked at
 _WINDOWS = 8  # phrases that are compared letter by letter
 
@@ -102,11 +102,16 @@ _DONE_WITH = re.compile(
     r"(?:버리|떼|팔|주|놔두|남겨두|씻|재활용하)고|떼서|재활용인데|멀쩡|괜찮"
 )
 _FARTHEST = 14  # letters behind a name where that is looked for
-#: Behind a part: it is told of the whole, which is asked about, alone or with it ("라벨 안 떼지는", "뚜껑이랑").
+#: Behind a part: it is still on, or it is asked whether it comes off; the whole is meant ("라벨 안 떼지는").
 _OF_WHOLE = re.compile(
-    r"(?:이|가|을|를|은|는|도)?(?:따로|안|다|못|꼭|잘)?(?:떼|뗀|뗐|떨어|달[린려]|붙|있|없|제거|분리[하된한돼]|빼|뺀|뺐|포함)|"
-    r"이?랑|하고|과|와|까지|째|같이"
+    r"(?:이|은|는)다?뗐|"
+    r"(?:이|가|을|를|은|는|도)?(?:따로|다|꼭|잘)?(?:스티커)?(?:(?:안|못)(?:떼|뗀|뗐|떨어|빼|뺀|뺐|분리|제거)|떼(?:야|나|는|고|서|면|도)|"
+    r"(?:분리|제거)(?:해|하)|달[린려]|붙[은어었]|있는|있어|없|포함|째|같이)"
 )
+#: As a particle of it: it is asked about together with something else.
+_WITH_WHOLE = re.compile(r"이?랑|하고|과|와|까지")
+#: What may stand between a whole and its part, besides states: where it is.
+_PLACE = re.compile(r"(?:에서?|의)?(?:위|안|속|밑|겉|앞|뒤|바닥)?쪽?(?:에서?)?")
 _CIRCUMSTANCE = ("에", "에서", "로", "으로", "에다", "에다가", "에게", "까지", "부터")
 _ROLES = tuple(
     (role, re.compile("|".join(f"(?:{pattern})" for pattern in patterns)))
@@ -125,7 +130,8 @@ class Span:
 
     def within(self, other: Span) -> bool:
         """Whether `other` says more."""
-        return other.start <= self.start and self.end <= other.end and self != other
+        wider = other.end - other.start > self.end - self.start
+        return wider and other.start <= self.start and self.end <= other.end
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +190,13 @@ class Reading:
         #: Names of the dictionary that occur, as they stand or as a compound pulled apart ("피자 먹고 남은 상자"), and
         #: are not merely part of a longer one.
         self.said = [span for span in self._runs_of_letters() if span.key in keys and self._may_be(span)]
-        self.said += [span for span in self._compounds() if span.key in keys]
-        self.said += [span for span in self._parts() if span.key in parts]
-        self.said = [span for span in self.said if span.key not in parts or self._alone(span.end)]
-        self.said = [span for span in self.said if not any(span.within(other) for other in self.said)]
+        there = {(span.start, span.end) for span in self.said}
+        compounds = (span for span in self._compounds() if span.key in keys)
+        self.said += [span for span in compounds if (span.start, span.end) not in there]
+        self.said = [span for span in self.said if span.key not in parts or self._by_itself(span.end)]
+        self.said = self._widest()
+        self.said += [span for span in self._parts() if span.key in parts and self._by_itself(span.end)]
+        self.said = self._widest()
         known = {i for span in self.said for i in range(span.start, span.end)}
         #: Letters that name something we do not know.
         self.unknown = [role == THING and i not in known and not self._tells(i) for i, role in enumerate(self.roles)]
@@ -345,21 +354,34 @@ class Reading:
                 letters = self.letters[first[0] : first[1]] + self.letters[last[0] : last[1]]
                 yield Span(first[0], last[1], key, letters)
 
+    def _widest(self) -> list[Span]:
+        return [span for span in self.said if not any(span.within(other) for other in self.said)]
+
     def _parts(self) -> Iterator[Span]:
-        """Every name with what the question ends in, as the name of a part: 돌돌이 … 종이 → 돌돌이종이."""
+        """The last name with what the question ends in, if only its state and place are told in between, as the name of
+        a part: 돌돌이 … 종이 → 돌돌이종이.
+        """
         end = len(self.roles)
         while end and self.roles[end - 1] in (PARTICLE, ASKING, FILLER):
             end -= 1
         begins = [i for i in range(end) if self.starts[i]][-2:]
         for span in self.said:
             for start in (i for i in begins if span.end < i):
-                letters = self.letters[span.start : span.end] + self.letters[start:end]
-                yield Span(span.start, end, span.key + "".join(self._sounds[start:end]), letters)
+                between = range(span.end, start)
+                told = "".join(self.letters[i] for i in between if self.roles[i] not in (FILLER, CONDITION))
+                if self.starts[span.start] and _PLACE.fullmatch(told) and not self._next_in(span, start):
+                    letters = self.letters[span.start : span.end] + self.letters[start:end]
+                    yield Span(span.start, end, span.key + "".join(self._sounds[start:end]), letters)
 
-    def _alone(self, end: int) -> bool:
+    def _next_in(self, span: Span, end: int) -> bool:
+        """Whether another name stands between `span` and there."""
+        return any(span.end <= other.start < end for other in self.said)
+
+    def _by_itself(self, end: int) -> bool:
         """Whether a part that is named up to there is asked about, and no word of its own goes on."""
         over = self.starts[end] or self.roles[end] in (PARTICLE, ASKING, CONDITION, VERB)
-        return over and not _OF_WHOLE.match(self.letters, end)
+        with_whole = not self.starts[end] and _WITH_WHOLE.match(self.letters, end)
+        return over and not with_whole and not _OF_WHOLE.match(self.letters, end)
 
     def _tells(self, i: int) -> bool:
         """Whether the word around letter `i` ends like one that tells something of a thing."""

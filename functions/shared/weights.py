@@ -1,28 +1,28 @@
 """Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    3.592,  # exact
-    -1.453,  # sounds
-    1.911,  # inside
-    2.925,  # alike
-    2.078,  # length
-    -1.466,  # aside
-    0.178,  # next
-    -0.514,  # held
-    -1.010,  # tells
+    3.595,  # exact
+    -1.464,  # sounds
+    1.902,  # inside
+    2.923,  # alike
+    2.044,  # length
+    -1.479,  # aside
+    0.191,  # next
+    -0.488,  # held
+    -1.020,  # tells
     -0.694,  # done
-    0.885,  # later
-    -0.253,  # after
-    -0.495,  # joined
-    1.050,  # cover
-    0.687,  # most
-    0.078,  # whole
-    0.336,  # head
-    0.434,  # head_length
-    0.154,  # head_first
-    0.021,  # head_last
-    -1.747,  # word
-    -1.575,  # word_of
+    0.896,  # later
+    -0.284,  # after
+    -0.503,  # joined
+    1.015,  # cover
+    0.696,  # most
+    0.084,  # whole
+    0.307,  # head
+    0.551,  # head_length
+    0.105,  # head_first
+    0.019,  # head_last
+    -1.743,  # word
+    -1.604,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
@@ -35,58 +35,58 @@ BY_NAME = (
     0.000,  # worded_at_all
 )
 BY_MEANING = (
-    1.085,  # exact
-    -0.221,  # sounds
-    0.649,  # inside
-    2.219,  # alike
-    -0.584,  # length
-    0.249,  # aside
-    -0.845,  # next
-    -0.446,  # held
-    -0.044,  # tells
-    -0.631,  # done
-    0.837,  # later
-    -0.134,  # after
-    0.230,  # joined
-    0.847,  # cover
-    1.160,  # most
-    0.624,  # whole
-    0.811,  # head
-    -0.327,  # head_length
-    -0.069,  # head_first
-    0.447,  # head_last
-    1.079,  # word
-    -0.617,  # word_of
-    0.358,  # option
-    0.997,  # near
-    -0.398,  # nearest
-    0.025,  # first
-    1.520,  # near_unsaid
+    1.112,  # exact
+    -0.223,  # sounds
+    0.677,  # inside
+    2.257,  # alike
+    -0.589,  # length
+    0.258,  # aside
+    -0.858,  # next
+    -0.507,  # held
+    -0.029,  # tells
+    -0.637,  # done
+    0.796,  # later
+    -0.141,  # after
+    0.227,  # joined
+    0.827,  # cover
+    1.094,  # most
+    0.613,  # whole
+    0.815,  # head
+    -0.372,  # head_length
+    -0.002,  # head_first
+    0.454,  # head_last
+    1.082,  # word
+    -0.629,  # word_of
+    0.371,  # option
+    1.017,  # near
+    -0.388,  # nearest
+    0.016,  # first
+    1.492,  # near_unsaid
     2.411,  # crowd
-    -1.341,  # alike_far
-    -1.457,  # said_far
-    2.247,  # worded
+    -1.288,  # alike_far
+    -1.447,  # said_far
+    2.255,  # worded
     0.240,  # worded_at_all
 )
 NONE_BY_NAME = (
-    0.164,  # bias
-    3.479,  # other_topic
-    7.034,  # elsewhere
-    0.612,  # strange
-    0.732,  # said
+    0.194,  # bias
+    3.491,  # other_topic
+    7.018,  # elsewhere
+    0.634,  # strange
+    0.657,  # said
     0.000,  # near
-    -0.977,  # disposal
+    -0.984,  # disposal
     0.000,  # outside
     0.000,  # worded
 )
 NONE_BY_MEANING = (
-    0.565,  # bias
-    1.873,  # other_topic
-    3.054,  # elsewhere
-    1.289,  # strange
-    -1.368,  # said
-    0.915,  # near
-    -0.793,  # disposal
-    2.400,  # outside
-    2.872,  # worded
+    0.550,  # bias
+    1.880,  # other_topic
+    3.041,  # elsewhere
+    1.296,  # strange
+    -1.383,  # said
+    0.920,  # near
+    -0.791,  # disposal
+    2.389,  # outside
+    2.886,  # worded
 )

@@ -158,7 +158,7 @@ def _rows(tx: Tx, user_id: uuid.UUID, lesson_id: uuid.UUID | None = None) -> lis
     return tx.execute(
         """SELECT l.*, i.name_ko, i.name_en, i.doc, n.state, a.region, a.housing, l.taken AS times, q.best
            FROM lessons l
-           JOIN items i ON i.id = l.item_id AND i.kind IN ('item', 'part')
+           JOIN items i ON i.id = l.item_id AND i.kind = 'item'
            JOIN proofs p ON p.id = l.proof_id
            JOIN analyses a ON a.id = p.analysis_id
            LEFT JOIN identifications n ON n.analysis_id = p.analysis_id AND n.round = p.round

@@ -52,7 +52,7 @@ Asked = tuple[str, set[str]]
 
 def passages() -> list[tuple[str, str]]:
     """(item, name or phrase); half of the texts about something else, the other half are questions."""
-    rows = [row for row in load(ROOT / "rag-index" / "corpus").items if row.kind != "choice"]
+    rows = [row for row in load(ROOT / "rag-index" / "corpus").items if row.kind in ("item", "outside")]
     named = [
         (OUTSIDE if row.kind == "outside" else row.id, text)
         for row in rows
