@@ -369,13 +369,10 @@ class Reading:
             for start in (i for i in begins if span.end < i):
                 between = range(span.end, start)
                 told = "".join(self.letters[i] for i in between if self.roles[i] not in (FILLER, CONDITION))
-                if self.starts[span.start] and _PLACE.fullmatch(told) and not self._next_in(span, start):
+                named_between = 0 < self._next(span.end) < start
+                if self.starts[span.start] and _PLACE.fullmatch(told) and not named_between:
                     letters = self.letters[span.start : span.end] + self.letters[start:end]
                     yield Span(span.start, end, span.key + "".join(self._sounds[start:end]), letters)
-
-    def _next_in(self, span: Span, end: int) -> bool:
-        """Whether another name stands between `span` and there."""
-        return any(span.end <= other.start < end for other in self.said)
 
     def _by_itself(self, end: int) -> bool:
         """Whether a part that is named up to there is asked about, and no word of its own goes on."""
