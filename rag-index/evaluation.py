@@ -156,12 +156,13 @@ def _at(ordered: Sequence[float], share: float) -> float:
 
 
 def _among(row: Mapping[str, str], found: Found, first: int) -> bool:
-    """A part counts as the whole where it goes to an accepted place: the labels know wholes only."""
-    wanted, places = alternatives(row["item"]), alternatives(row["destination"])
-    return any(
-        candidate.id in wanted or (whole(candidate.id) in wanted and set(candidate.destinations) <= places)
-        for candidate in found.candidates[:first]
-    )
+    return any(meant(row, candidate.id, candidate.destinations) for candidate in found.candidates[:first])
+
+
+def meant(row: Mapping[str, str], item_id: str, codes: Iterable[str]) -> bool:
+    """Whether it is an accepted item, or a part of one that goes to accepted places: the labels know wholes only."""
+    wanted = alternatives(row["item"])
+    return item_id in wanted or (whole(item_id) in wanted and set(codes) <= alternatives(row["destination"]))
 
 
 def alternatives(text: str) -> set[str]:

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from evaluation import alternatives
+from evaluation import alternatives, meant
 
 from functions.setup.compiled import Corpus
 from functions.shared import topics, weights
 from functions.shared.decisions import outcomes
-from functions.shared.matching import FEATURES, NONE_FEATURES, PART, described, whole
+from functions.shared.matching import FEATURES, NONE_FEATURES, described
 from functions.shared.phrases import Reading
 from functions.shared.search import Rulebook
 
@@ -76,7 +76,7 @@ def _case(rulebook: Rulebook, row: Mapping[str, str]) -> Case | None:
     if row["decision"] == "not_found":
         right = [False] * len(candidates) + [True]
     elif wanted:
-        right = [item_id in wanted or _part(item_id, docs[item_id], row) for item_id in candidates] + [False]
+        right = [meant(row, item_id, _places(docs[item_id])) for item_id in candidates] + [False]
     elif row["decision"] != "ambiguous":  # about something to be thrown away, whatever it is
         right = [True] * len(candidates) + [False]
     else:
@@ -86,12 +86,10 @@ def _case(rulebook: Rulebook, row: Mapping[str, str]) -> Case | None:
     return Case(np.array(list(candidates.values())).reshape(-1, len(FEATURES)), np.array(none), np.array(right))
 
 
-def _part(item_id: str, doc: Mapping[str, Any], row: Mapping[str, str]) -> bool:
-    """Whether it is a part of what is right, and goes where the question's thing does."""
-    if PART not in item_id or whole(item_id) not in alternatives(row["item"]):
-        return False
-    codes = {code for leaf in outcomes(doc["decide"], date.today()) for code in leaf["to"]}  # noqa: DTZ011
-    return codes <= alternatives(row["destination"])
+def _places(doc: Mapping[str, Any]) -> list[str]:
+    """Where an item may go (its index document); a word for several things goes nowhere."""
+    leaves = outcomes(doc["decide"], date.today()) if "decide" in doc else []  # noqa: DTZ011
+    return [code for leaf in leaves for code in leaf["to"]]
 
 
 def _fitted(cases: list[Case]) -> tuple[Array, Array]:
