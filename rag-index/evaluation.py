@@ -103,6 +103,8 @@ def right(row: Mapping[str, str], found: Found) -> bool:
     if found.decision != "match":
         return True
     codes, wanted = set(found.candidates[0].destinations), alternatives(row["destination"])
+    if found.together:
+        codes = {part.destination for part in found.parts}
     return bool(codes) and (not wanted or codes <= wanted)
 
 
@@ -160,7 +162,8 @@ def _among(row: Mapping[str, str], found: Found, first: int) -> bool:
 
 
 def meant(row: Mapping[str, str], item_id: str, codes: Iterable[str]) -> bool:
-    """Whether it is an accepted item, or a part of one that goes to accepted places: the labels know wholes only."""
+    """Whether it is an accepted item, or a part of one that goes to accepted places: most labels
+    know wholes only."""
     wanted = alternatives(row["item"])
     return item_id in wanted or (whole(item_id) in wanted and set(codes) <= alternatives(row["destination"]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from functions.shared.conditions import State
 from functions.shared.embeddings import E5
 from functions.shared.events import ItemAmbiguous, ItemIdentified, ItemUnmatched, UploadPresigned
 from functions.shared.objects import Objects
-from functions.shared.search import Candidate, Found, Question
+from functions.shared.search import Candidate, Found, Option, Question
 from tests.standin import Standin
 from tests.steps import Provider, World, deliver, deliver_at_once, load, scripted_provider
 
@@ -377,6 +378,25 @@ def test_at_most_four_things_are_looked_up_and_the_one_that_was_named_is_among_t
     decide(seen.objects, "보조배터리는 어디에 버려요?", search)
     assert list(dict.fromkeys(looked))[:MOST_THINGS] == ["보조배터리", "컵", "우산", "영수증"]
     assert not {"칫솔", "페트병"} & set(looked)
+
+
+def test_what_else_the_words_name_is_not_what_was_seen() -> None:
+    cup, umbrella = Candidate("paper-cup", "종이컵", 0.9, ["paper"]), Candidate("umbrella", "우산", 0.9, ["general"])
+    options = [Option(c.id, {"ko": c.name, "en": c.id}, c.id, {}) for c in (cup, umbrella)]
+    which = Question({"ko": "어떤 것인가요?", "en": "Which?"}, options)
+
+    def search(text: str, state: State) -> Found:
+        if "우산" in text:
+            return Found("match", [cup, umbrella], None, [], state, 0.0, together=which)
+        return Found("match", [cup], None, [], state, 0.0)
+
+    one, both = parse(photo(thing("종이컵", 0.9))), parse(photo(thing("종이컵과 우산", 0.9)))
+    assert isinstance(one, SeenPhoto)
+    assert isinstance(both, SeenPhoto)
+    assert decide(one.objects, "우산이랑 같이 버려요", search).item_id == "paper-cup"
+    asked = decide(both.objects, "", search)
+    assert asked.decision == "ambiguous"
+    assert asked.question == asdict(which)
 
 
 @pytest.mark.parametrize("nearest", [[], [Candidate("sponge", "수세미", 0.01, ["general"])]])

@@ -270,6 +270,8 @@ def test_a_part_asked_about_alone_is_the_part(rulebook: Rulebook) -> None:
         ("키보드 키캡까지 통째", "keyboard", ["small_appliance"]),
         ("돌돌이 종이 떼어낸 거", "tape-cleaner--tape", ["general"]),
         ("린스통 펌프", "conditioner-bottle--pump", ["general"]),
+        ("공책에서 빼낸 쇠 스프링", "notebook--spring", ["scrap_metal"]),
+        ("돌돌이 쓰고난 종이", "tape-cleaner--tape", ["general"]),
     ],
 )
 def test_a_part_with_words_is_found_where_it_is_named_and_nothing_is_told_of_the_whole(
@@ -354,6 +356,59 @@ def test_a_typo_is_not_taken_for_a_longer_word(rulebook: Rulebook) -> None:
 # ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("text", "things"),
+    [
+        ("전축이랑 레코드판 각각 어떻게 버려요", {"old-stereo": "appliance_pickup", "vinyl-record": "general"}),
+        ("양은냄비하고 나무주걱 같이 내놔도 되나", {"pot": "scrap_metal", "wooden-utensil": "general"}),
+        ("우유팩, 종이컵", {"milk-carton": "carton", "paper-cup": "paper"}),
+        ("보조배터리랑 충전 케이블 둘 다 버릴래", {"power-bank": "battery", "cable": "small_appliance"}),
+    ],
+)
+def test_of_several_things_asked_about_at_once_each_is_answered(
+    rulebook: Rulebook, text: str, things: dict[str, str]
+) -> None:
+    found = rulebook.search(text)
+    assert found.decision == "match"
+    assert [candidate.id for candidate in found.candidates[: len(things)]] == list(things)
+    assert [part.destination for part in found.parts] == list(things.values())
+    assert found.together
+    assert [option.item_id for option in found.together.options] == list(things)
+
+
+@pytest.mark.parametrize(
+    "text", ["머리끈이랑 같이 산 실핀", "송장하고 테이프 붙어 있는 택배 박스", "칫솔 케이스", "우유팩 말고 종이컵"]
+)
+def test_what_is_merely_named_beside_a_thing_is_not_asked_about(rulebook: Rulebook, text: str) -> None:
+    assert rulebook.search(text).together is None
+
+
+def test_of_several_things_none_is_answered_where_one_is_still_open(rulebook: Rulebook) -> None:
+    assert rulebook.search("건전지하고 전기장판").together
+    assert rulebook.search("건전지하고 컵").together is None
+
+
+def test_what_is_told_of_one_of_several_things_is_not_told_of_the_others(rulebook: Rulebook) -> None:
+    found = rulebook.search("깨진 유리컵이랑 우산")
+    assert found.together
+    assert [option.state.get("material") for option in found.together.options] == ["glass", None]
+
+
+@pytest.mark.parametrize(("text", "codes"), [("접시 깨졌어요", ["noncombustible"]), ("컵 금 감", ["noncombustible"])])
+def test_what_breaks_is_of_glass_or_china(rulebook: Rulebook, text: str, codes: list[str]) -> None:
+    found = rulebook.search(text)
+    assert (found.decision, found.candidates[0].destinations) == ("match", codes)
+    assert rulebook.search(text.split(maxsplit=1)[0]).decision == "ambiguous"
+    plastic = rulebook.search(f"플라스틱 {text}")
+    assert plastic.decision == "ambiguous" or plastic.candidates[0].destinations == ["plastic"]
+    assert rulebook.search(f"못 쓰는 {text.split(maxsplit=1)[0]}").decision == "ambiguous"
+
+
+def test_a_name_is_found_behind_a_state_that_is_written_together_with_it(rulebook: Rulebook) -> None:
+    for text in ("들기름묻은키친타올", "들기름묻은키친타올은"):
+        assert first(rulebook.search(text)) == ("match", "kitchen-towel", ["general"])
+
+
 def test_a_word_for_several_things_asks_which(rulebook: Rulebook) -> None:
     found = rulebook.search("컵")
     assert found.decision == "ambiguous"
@@ -422,6 +477,37 @@ def test_a_region_has_its_own_way(rulebook: Rulebook) -> None:
         ("뚜껑 닫은", {"cap": "on"}),
         ("너무 큰", {"size": "large"}),
         ("대형폐기물", {}),
+        ("솔로 문질러도 그대로", {"dirt": "stuck"}),
+        ("세제로도 안 지워져요", {"dirt": "stuck"}),
+        ("물때가 박혀 안 빠져요", {"dirt": "stuck"}),
+        ("갈색물이 쫙 들었음", {"dirt": "stuck"}),
+        ("씻어도 남음", {"dirt": "stuck"}),
+        ("씻어도 되나요", {}),
+        ("물이 들어간 휴대폰", {}),
+        ("국물 엎었음", {"dirt": "dirty"}),
+        ("곰팡이 먹어서 시커먼", {"dirt": "dirty"}),
+        ("봉투에 못 넣음", {"size": "large"}),
+        ("봉투에 안 넣어도 되나요", {}),
+        ("내 키만한 인형", {"size": "large"}),
+        ("방석만한 조각", {"size": "small"}),
+        ("실밥 삐져나온", {"damage": "broken"}),
+        ("찢어진 데 하나 없이", {"damage": "intact"}),
+        ("라벨이 물에 불려도 안 떨어지는 페트병", {}),
+        ("라벨 자국이 씻어도 안 지워져", {"dirt": "stuck"}),
+        ("굳이 안 벗겨도 되는 페트병", {}),
+        ("씻어도 그대로 버려도 되나요", {}),
+        ("칫솔도 그대로 버리면 되나요", {}),
+        ("못이 박혀서 안 빠지는 각목", {}),
+        ("검토한 서류", {}),
+        ("배양토 한 포대", {}),
+        ("노란 물이 들어 있는 생수병", {"contents": "remaining"}),
+        ("스프레이 아직도 남아 있는데", {"contents": "remaining"}),
+        ("다 비우지 못했어요", {}),
+        ("봉투에 담을 수 있을까요?", {}),
+        ("방석만 하나", {}),
+        ("차 키만 한 개", {}),
+        ("신을 만큼 신은", {}),
+        ("정이 많이 들었던 인형", {}),
     ],
 )
 def test_conditions_are_read_from_words(text: str, state: dict[str, str]) -> None:

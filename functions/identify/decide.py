@@ -48,7 +48,7 @@ class _Thing:
     @property
     def question(self) -> Question | None:
         """What has to be asked before this thing's way is clear."""
-        return self.found.question if self.found.decision == "ambiguous" else None
+        return self.found.question or self.found.together
 
 
 def decide(objects: Sequence[SeenObject], words: str, search: Search) -> Decision:
@@ -93,6 +93,7 @@ def _matched(seen: SeenObject, words: str, search: Search) -> _Thing:
         return _Thing(seen, with_words)
     same = with_words.candidates[:1] and with_words.candidates[0].id == by_name.candidates[0].id
     settled = with_words.decision == "match" or (with_words.decision == by_name.decision == "ambiguous")
+    settled = settled and not with_words.together  # what else the words name is not what was seen
     return _Thing(seen, with_words if same and settled else by_name)
 
 

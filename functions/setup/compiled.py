@@ -582,7 +582,10 @@ class _Compiler:
         for option in choice.options:
             if option not in self.entries.items:
                 self._problem(choice.id, f"unknown item {option}")
-        doc = {"ko": choice.ask.ko, "en": choice.ask.en, "options": choice.options}
+        for option in choice.broken:
+            if option not in choice.options:
+                self._problem(choice.id, f"broken: {option} is none of its options")
+        doc = {"ko": choice.ask.ko, "en": choice.ask.en, "options": choice.options, "broken": choice.broken}
         name = Name(ko=choice.names[0], en=choice.names[0])
         self._row(choice.id, "choice", name, choice.names[1:], doc)
 

@@ -216,12 +216,14 @@ class Item(Outcome):
 
 
 class Choice(_Entry):
-    """A word for several items ("컵"): never an answer, always a question."""
+    """A word for several items ("컵"): a question, and an answer only where it is said to be `broken`, if the things
+    that people mean then go the same way."""
 
     id: Id
     names: list[Text] = Field(min_length=1)
     ask: Name
     options: list[Id] = Field(min_length=2, max_length=4)
+    broken: list[Id] = Field(default_factory=list, max_length=4)
 
 
 class Outside(_Entry):

@@ -5,26 +5,34 @@ Standard library only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from functions.shared import messages
+from functions.shared import conditions, messages
 from functions.shared.conditions import State
 from functions.shared.decisions import Question as Asking
 from functions.shared.decisions import Resolution, active, resolve, said
+from functions.shared.hangul import normal
 from functions.shared.matching import Match
 from functions.shared.phrases import Reading
 from functions.shared.regions import exception_for
 
-#: It is about none of the items from STRANGE on (but a bare word for several things is about them); else an answer is
+#: It is about none of the items from STRANGE on (but a name with nothing but its state is about it); else an answer is
 #: certain where the items that lead to it have this share of all items' probability.
 STRANGE, SURE = 0.12, 0.85
 #: From here on nobody can know what is meant, as it was not said ("이거 어디에 버려요"): that comes before all else.
 UNSAID = 0.3
 #: A candidate is a rival from this probability on, and shown as one of the nearest from FAINT on.
 _RIVAL, _FAINT = 0.06, 0.001
+#: How china and glass break, and no paper cup.
+_SHATTERED = re.compile(
+    r"깨[지진짐졌져뜨트먹]|깬|깼|금이?[가간갔감]|이가?나[가간갔감]|박살|산산조각|동강|broken|cracked|shattered"
+)
+#: Of several things that are asked about at once each has at least this much.
+_LEAST = 0.01
 _OPTIONS = 4
 
 
@@ -58,7 +66,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the best candidate that goes elsewhere."""
+    """A part of the best candidate that goes elsewhere, or one of several things that were asked about."""
 
     name: str
     destination: str
@@ -68,6 +76,8 @@ class Part:
 class Found:
     """`decision`: match, ambiguous (then `question`) or not_found (candidates are then merely the nearest).
 
+    Several things may be asked about at once ("머리끈이랑 실핀"): then they are the `parts`, they stand first among the
+    candidates, and `together` asks which of them is meant, for whoever can take only one.
     `state` is what was given and what the words said; `ms` the time it took. `unsaid`: the thing was never named, so
     the question asks for its name and has no options, and candidates are merely the nearest.
     """
@@ -79,6 +89,7 @@ class Found:
     state: State
     ms: float
     unsaid: bool = False
+    together: Question | None = None
 
 
 class Finding:
@@ -111,16 +122,22 @@ class Finding:
             asked = self._found("ambiguous", self._candidates(things), Question(_text("search.what"), []))
             return replace(asked, unsaid=True)
         several = best is not None and self.items[best.item_id]["kind"] == "choice"
-        if best is None or (none > STRANGE and not (several and self.reading.plain)):
+        if best is None or (none > STRANGE and not self.reading.plain):
             return self._found("not_found", self._candidates(matches))
         doc = self.items[best.item_id]["doc"]
         if several:
-            options = [replace(best, item_id=option) for option in doc["options"]]
-            return self._found(
-                "ambiguous",
-                self._candidates([*options, *matches]),
-                self._which(options, {k: doc[k] for k in ("ko", "en")}),
-            )
+            broken = _SHATTERED.search(self.reading.letters) and not self.state.material and doc.get("broken")
+            options = [replace(best, item_id=option) for option in broken or doc["options"]]
+            if not broken or any(self._codes(option) != self._codes(options[0]) for option in options):
+                return self._found(
+                    "ambiguous",
+                    self._candidates([*options, *matches]),
+                    self._which(options, {k: doc[k] for k in ("ko", "en")}),
+                )
+            best = options[0]
+            things, doc = [best, *things], self.items[best.item_id]["doc"]
+        if several_things := self._together(things, none):
+            return several_things
         codes = {match.item_id: self._codes(match) for match in things if match.score >= _FAINT or match == best}
         agree = sum(match.score for match in things if codes.get(match.item_id) == codes[best.item_id])
         if agree < SURE * (1 - none):
@@ -131,14 +148,52 @@ class Finding:
         question = _asked(best.item_id, asking, self.state, self.on) if asking else None
         return self._found("ambiguous" if question else "match", self._candidates(things), question, parts(doc))
 
-    def _outcome(self, item_id: str) -> tuple[State, Resolution]:
-        """What is known of it, including what only its own table understands, and what follows."""
+    def _together(self, things: Sequence[Match], none: float) -> Found | None:
+        """The answer for several things that are asked about at once, where each is certain and its way clear."""
+        each: list[tuple[Match, str]] = []
+        certain = 0.0
+        for span, told in self.reading.together:
+            here = [m for m in things if m.said and m.said.start < span.end and span.start < m.said.end]
+            if not here or here[0].said != span or here[0].score < _LEAST:
+                return None
+            codes, all_of_it = self._codes(here[0], told), sum(match.score for match in here)
+            if len(codes) > 1 or self._codes(here[0]) != codes or self._outcome(here[0].item_id, told)[1].asking:
+                return None  # it makes a difference of which of them something is told
+            if sum(match.score for match in here if self._codes(match, told) == codes) < SURE * all_of_it:
+                return None
+            each, certain = [*each, (here[0], told)], certain + all_of_it
+        if not each or certain < SURE * (1 - none):
+            return None
+        places = [
+            Part(self.items[match.item_id]["name_ko"], code)
+            for match, told in each
+            for code in self._codes(match, told)
+        ]
+        options = [self._option(match, self._outcome(match.item_id, told)[0]) for match, told in each]
+        candidates = self._candidates([*(match for match, _ in each), *things])
+        self.state = self._untold()
+        return replace(
+            self._found("match", candidates, None, places), together=Question(_text("search.which"), options)
+        )
+
+    def _untold(self) -> State:
+        """What is known besides what the words say of one thing or another."""
+        told = conditions.read(self.reading.text).known().keys() - {"housing"}
+        return State.of({axis: value for axis, value in self.state.known().items() if axis not in told})
+
+    def _outcome(self, item_id: str, told: str | None = None) -> tuple[State, Resolution]:
+        """What is known of it, including what only its own table understands, and what follows; where several things
+        are asked about, from what is `told` of it alone.
+        """
         doc = self.items[item_id]["doc"]
-        state = replace(self.state, **said(doc["decide"], self.reading.letters))
+        known, letters = self.state, self.reading.letters
+        if told is not None:
+            known, letters = self._untold().merged(conditions.read(told)), normal(told)
+        state = replace(known, **said(doc["decide"], letters))
         return state, outcome(doc, facts(state, self.housing), self.region, self.on)
 
-    def _codes(self, match: Match) -> list[str]:
-        return self._outcome(match.item_id)[1].destinations
+    def _codes(self, match: Match, told: str | None = None) -> list[str]:
+        return self._outcome(match.item_id, told)[1].destinations
 
     def _candidates(self, matches: Sequence[Match]) -> list[Candidate]:
         """At most `limit` items; a choice stands for its options."""
@@ -154,12 +209,11 @@ class Finding:
     def _which(self, matches: Sequence[Match], text: dict[str, str] | None = None) -> Question:
         key = "search.which" if len(matches) > 1 else "search.is_it"
         ask = text or _text(key)
-        options = []
-        for match in matches[:_OPTIONS]:
-            row = self.items[match.item_id]
-            label = {"ko": row["name_ko"], "en": row["name_en"]}
-            options.append(Option(match.item_id, label, match.item_id, self.state.known()))
-        return Question(ask, options)
+        return Question(ask, [self._option(match, self.state) for match in matches[:_OPTIONS]])
+
+    def _option(self, match: Match, state: State) -> Option:
+        row = self.items[match.item_id]
+        return Option(match.item_id, {"ko": row["name_ko"], "en": row["name_en"]}, match.item_id, state.known())
 
     def _found(
         self,

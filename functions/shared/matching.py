@@ -74,10 +74,11 @@ _LEAST = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An item, or a word for several, with the probability that it is meant."""
+    """An item, or a word for several, with the probability that it is meant; `said` is where, if by name."""
 
     item_id: str
     score: float
+    said: Span | None = None
 
 
 def rank(
@@ -91,15 +92,16 @@ def rank(
     `near`: item → nearness of meaning; None where no embedding was made. `crowd`: how near those of its names are
     that are among the nearest of all. `worded`: item → how likely by the wording.
     """
-    candidates, none = described(reading, rows, near, worded)
+    view = _View(reading, rows, near, worded)
+    candidates, none = view.described()
     weights, of_none = (BY_NAME, NONE_BY_NAME) if near is None else (BY_MEANING, NONE_BY_MEANING)
     sums = {item_id: _sum(weights, features) for item_id, features in candidates.items()}
     nobody = _sum(of_none, none)
     top = max([nobody, *sums.values()])
     powers = {item_id: math.exp(value - top) for item_id, value in sums.items()}
-    whole = math.exp(nobody - top) + sum(powers.values())
-    matches = [Match(item_id, power / whole) for item_id, power in powers.items()]
-    return sorted(matches, key=lambda m: (-m.score, m.item_id)), math.exp(nobody - top) / whole
+    total = math.exp(nobody - top) + sum(powers.values())
+    matches = [Match(item_id, power / total, view.said.get(item_id)) for item_id, power in powers.items()]
+    return sorted(matches, key=lambda m: (-m.score, m.item_id)), math.exp(nobody - top) / total
 
 
 def described(
@@ -109,9 +111,7 @@ def described(
     worded: Mapping[str, float],
 ) -> tuple[dict[str, list[float]], list[float]]:
     """Item → its FEATURES, and the NONE_FEATURES."""
-    view = _View(reading, rows, near, worded)
-    found = {row["id"]: features for row in view.rows if (features := view.candidate(row))}
-    return found, view.nobody()
+    return _View(reading, rows, near, worded).described()
 
 
 def whole(item_id: str) -> str:
@@ -143,23 +143,30 @@ class _View:
         crowded = sum(crowd.values()) if self._measured else 0.0
         self._crowd = {item_id: share / crowded for item_id, share in crowd.items()} if crowded else {}
         self._windows = {span.key: span for span in reading.windows}
-        self._said: dict[str, list[Span]] = {}
+        self._spans: dict[str, list[Span]] = {}
         for span in reading.said:
-            self._said.setdefault(span.key, []).append(span)
+            self._spans.setdefault(span.key, []).append(span)
         words = {key: row["doc"]["options"] for row in choices for key, _, phrase in row["hits"] or () if not phrase}
         #: Where a word for several things begins: what stands before it must be one of them ("칫솔 케이스").
         self._taken = {span.start: words[span.key] for span in reading.said if span.key in words}
         heads = {span.key for span in reading.said if span.key in words and reading.place(span).heads}
         self._options = {option for key in heads for option in words[key]}
         self._typo = 0.0  # the best likeness of a name with a typo
+        #: Item → where it was said, of those that were looked at.
+        self.said: dict[str, Span] = {}
 
-    def candidate(self, row: Mapping[str, Any]) -> list[float] | None:
+    def described(self) -> tuple[dict[str, list[float]], list[float]]:
+        """Item → its FEATURES, and the NONE_FEATURES."""
+        found = {row["id"]: features for row in self.rows if (features := self._candidate(row))}
+        return found, self._nobody()
+
+    def _candidate(self, row: Mapping[str, Any]) -> list[float] | None:
         """What speaks for and against a row; None where nothing does."""
         of = whole(row["id"])
         own, meant = self._near.get(of, 0.0), of in self._near
         hits = [
             (span, alike)
-            for span, alike in _hits(self.reading, row["hits"] or (), self._said, self._windows)
+            for span, alike in _hits(self.reading, row["hits"] or (), self._spans, self._windows)
             if row["id"] in self._taken.get(span.end, [row["id"]])
         ]
         if of != row["id"] and not any(alike >= _SOUNDS for _, alike in hits):
@@ -189,10 +196,15 @@ class _View:
         ways = [
             [*_said(self.reading, span, alike), *meaning, far * (alike < _SOUNDS), far * (alike >= _SOUNDS), *wording]
             for span, alike in hits
-        ] or [[0.0] * (len(FEATURES) - len(meaning) - 4) + meaning + [0.0, 0.0, *wording]]
-        return max(ways, key=lambda way: _sum(BY_NAME, way))
+        ]
+        if not ways:
+            return [*[0.0] * (len(FEATURES) - len(meaning) - 4), *meaning, 0.0, 0.0, *wording]
+        way, self.said[row["id"]] = max(
+            zip(ways, (span for span, _ in hits), strict=True), key=lambda told: _sum(BY_NAME, told[0])
+        )
+        return way
 
-    def nobody(self) -> list[float]:
+    def _nobody(self) -> list[float]:
         """What speaks for none of the candidates, once all were looked at."""
         reading = self.reading
         return [

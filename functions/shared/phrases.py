@@ -42,7 +42,8 @@ _ASKING = (
     r"(?:분리\s?)?(?:수거함|수거|배출|재활용|처리|처분|폐기|반납)\s?(?:방법|법|하는\s?법|이|을|를|은)?\s?"
     r"(?:하[가-힣]*|되[가-힣]*|돼[가-힣]*|될[가-힣]*|할[가-힣]*|해[가-힣]*|됩[가-힣]*|가능[가-힣]*)?",
     rf"(?:갖다\s?|내다\s?|그냥\s?)?버(?:려|리|릴|렸|린|림|립)[가-힣]*{_MAY}",
-    rf"(?:넣어|넣으|내놓|내다)[가-힣]*{_MAY}",
+    rf"(?:넣어|넣으|내놓|내놔|내다)[가-힣]*{_MAY}",
+    r"(?<![가-힣])(?:한꺼번에|한\s?번에|둘\s?다)(?![가-힣])|(?:같이|함께)(?=\s?(?:버|내|넣|신고|배출|처리))",
     r"(?:방법|법|곳|데|때)(?:을|이|은|는|가|좀)?(?=\s|$|알|좀|궁금)",
     r"알려\s?(?:줘|주[가-힣]*)|궁금[가-힣]*|가르쳐[가-힣\s]*|질문[가-힣]*|문의[가-힣]*|부탁[가-힣]*",
     r"(?:되나요?|돼요?|될까요?|되는지|되는건지|인가요?|인지|맞나요?|맞아요?|하나요?|할까요?|하죠|해요|해야[가-힣\s]*)",
@@ -64,8 +65,8 @@ _FILLER = (
     r"(?<=\s)같은|같은\s?거|(?:마트|가게|편의점)에|[가-힣]+(?:갛|렇|스럽)게",
     # using it up
     r"(?:배달\s?)?시켜\s?(?:서\s?)?먹(?:고|은|던)|(?:사|주문해?|해)\s?먹(?:고|은|던)",
-    r"(?:먹|마시|쓰|신|입|사용하|담|들|넣|까|뜯|싸|받|남기)(?:고|던|었던|았던|는)|했던|하고",
-    r"먹은|마신|쓰고\s?(?:난|남은)|사용한|받은|담긴|담은|담겨\s?있던|들어\s?있[던는]|들어간|들어가는|나온|생긴|남은|남아",
+    r"(?:먹|마시|쓰|신|입|사용하|담|들|넣|까|뜯|싸|받|남기)(?:고\s?(?:난|남은)(?![가-힣])|고|던|었던|았던|는)|했던|하고",
+    r"먹은|마신|사용한|받은|담긴|담은|담겨\s?있던|들어\s?있[던는]|들어간|들어가는|나온|생긴|남은|남아",
     r"다\s?(?:썼|먹었|마셨|봤)[가-힣]*|다\s?쓴\s?[거것]|시킨|배달\s?온|택배로\s?온",
     # what became of it
     r"(?:배터리|건전지|밧데리|전원|불|소리|화면|충전|작동|전기|바람)(?:이|가|도|은)?\s?(?:이?\s?나[가갔감]|안\s?[가-힣]+|다\s?(?:됨|된|됐|닳)[가-힣]*|없[가-힣]*|방전[가-힣]*|"
@@ -74,7 +75,7 @@ _FILLER = (
     r"(?:유통기한|유효기간|날짜)(?:이|가)?\s?(?:지난|지났[가-힣]*|넘[가-힣]*)",
 )
 _VERB = (
-    r"[가-힣]*(?:았|었|했|났|갔|왔|됐|졌|렸|겼)(?:어|는데|다|음|네|고|지)[가-힣]*",
+    r"[가-힣]*(?:았|었|했|났|갔|왔|됐|졌|렸|겼)(?:어|는데|는디|다|음|네|고|지)[가-힣]*",
     r"[가-힣]+(?:어요|아요|해요|네요|는데요?|니다|려고|려면|으면|어서|아서|세요|까요|져요|여요|려요|커요|하게|지만|하기)(?![가-힣])",
 )
 _PARTICLE = re.compile(
@@ -99,7 +100,7 @@ _BESIDE = re.compile(r"(?:with|without|from|inside)(?:the|a|my)?$")
 #: What is said of a thing that is not the one asked about: it is denied, or dealt with already.
 _DONE_WITH = re.compile(
     r"말고|빼고|빼놓고|뺐[고는]|제외|아니[고라]|(?:버렸|냈|내놨|넣었|먹었|마셨|줬|치웠|뗐|팔았|모았|챙겼|재활용했)(?:고|는데|지만)|"
-    r"(?:버리|떼|팔|주|놔두|남겨두|씻|재활용하)고|떼서|재활용인데|멀쩡|괜찮"
+    r"(?:버리|떼|팔|주|(?<!모)두|씻|재활용하)고|떼서|재활용인데|멀쩡|괜찮"
 )
 _FARTHEST = 14  # letters behind a name where that is looked for
 #: Behind a part: it is still on, or it is asked whether it comes off; the whole is meant ("라벨 안 떼지는").
@@ -108,10 +109,23 @@ _OF_WHOLE = re.compile(
     r"(?:이|가|을|를|은|는|도)?(?:따로|다|꼭|잘)?(?:스티커)?(?:(?:안|못)(?:떼|뗀|뗐|떨어|빼|뺀|뺐|분리|제거)|떼(?:야|나|는|고|서|면|도)|"
     r"(?:분리|제거)(?:해|하)|달[린려]|붙[은어었]|있는|있어|없|포함|째|같이)"
 )
+#: Only that part of it is broken, gone or not meant: it is not what is asked about.
+_NOT_ALONE = re.compile(
+    r"만(?:좀|다|조금|새로)?(?:부러|깨|고장|망가|빠[졌진]|없|안|찢|헐|녹|빼|떼|제외|말고|분리|남기|두고|교체|갈|바[꾸꿨]|새[는서]|샜|휘|금|터|끊|닳|구멍)"
+)
 #: As a particle of it: it is asked about together with something else.
 _WITH_WHOLE = re.compile(r"이?랑|하고|과|와|까지")
-#: What may stand between a whole and its part, besides states: where it is.
-_PLACE = re.compile(r"(?:에서?|의)?(?:위|안|속|밑|겉|앞|뒤|바닥)?쪽?(?:에서?)?")
+#: Between two things that are asked about at once; and behind them, that they cannot be told apart.
+_TOGETHER = re.compile(r"(?:이?랑|하고|과|와|및|and)(?:그|또|이)?")
+_STUCK_TOGETHER = re.compile(r"붙|섞|안(?:떨어|빠|분리)")
+#: What may belong to all that stands before it: "간장이랑 참기름 병" are two bottles.
+_SHARED = re.compile(_HOLDS.pattern + "$|(?:뼈|배터리|충전기|가방|필터|케이블|뚜껑)$")
+#: What may stand between a whole and its part, besides states: where it is, and that it was taken off.
+_PLACE = re.compile(
+    r"(?:에서?|의)?(?:위|안|속|밑|겉|앞|뒤|바닥)?쪽?(?:에서?|의)?"
+    r"(?:(?:뜯어|떼어?|빼|잘라|벗겨|분해해|부숴)서?(?:낸|내고|나온)|(?:뜯고|떼고|빼고|분해하고|부수고)(?:난|남은|나온)|"
+    r"나온|떨어(?:진|져나온)|뗀|뺀|뜯은|자른|벗긴|분리한|분해한|떼어놓은|빼놓은)?"
+)
 _CIRCUMSTANCE = ("에", "에서", "로", "으로", "에다", "에다가", "에게", "까지", "부터")
 _ROLES = tuple(
     (role, re.compile("|".join(f"(?:{pattern})" for pattern in patterns)))
@@ -187,6 +201,8 @@ class Reading:
         #: Whether a word starts at this letter; one more entry for the end.
         self.starts = [k == 0 or i != kept[k - 1] + 1 for k, i in enumerate(kept)] + [True]
         self._sounds = [sound(c) for c in self.letters]
+        for start, end, bare in self._behind_states(keys):
+            self.roles[start:end] = [THING] * (bare - start) + [PARTICLE] * (end - bare)
         #: Names of the dictionary that occur, as they stand or as a compound pulled apart ("피자 먹고 남은 상자"), and
         #: are not merely part of a longer one.
         self.said = [span for span in self._runs_of_letters() if span.key in keys and self._may_be(span)]
@@ -230,6 +246,29 @@ class Reading:
             )
             for span in self.said
         )
+
+    @cached_property
+    def together(self) -> list[tuple[Span, str]]:
+        """Several things that are asked about at once ("머리끈이랑 실핀"), each with what is told of it; else empty."""
+        named = sorted((span for span in self.said if self.roles[span.start] == THING), key=lambda span: span.end)
+        behind = named[-1].end if named else 0
+        if not named or not self.place(named[-1]).heads or _DONE_WITH.search(self.letters, behind):
+            return []
+        things, since = [named.pop()], 0
+        for before in reversed(named):
+            if before.end > things[0].start:
+                continue
+            written = self.text[self._kept[before.end - 1] + 1 : self._kept[things[0].start]]
+            between = "".join(c for c in written if c.isalnum())
+            if not (_TOGETHER.fullmatch(between) or (not between and set(written) & set(",/+&"))):
+                since = self._kept[before.end - 1] + 1
+                break
+            things.insert(0, before)
+        shared = [bool(_SHARED.search(self.letters[span.start : span.end])) for span in things]
+        if len(things) < 2 or (shared[-1] and not any(shared[:-1])) or _STUCK_TOGETHER.search(self.letters, behind):
+            return []
+        ends = [since, *(self._kept[span.end - 1] + 1 for span in things[:-1]), len(self.text)]
+        return list(zip(things, (self.text[start:end] for start, end in pairwise(ends)), strict=True))
 
     def place(self, span: Span) -> Place:
         """How `span` stands in the whole."""
@@ -332,13 +371,31 @@ class Reading:
                 key += self._sounds[end]
                 yield Span(start, end + 1, key)
 
+    def _behind_states(self, keys: Container[str]) -> Iterator[tuple[int, int, int]]:
+        """Names written together with what is told of them: "들기름묻은키친타올"; with the end before a particle."""
+        end = 0
+        for first, role in enumerate(self.roles):
+            if role != CONDITION or first < end:
+                continue
+            end = first + 1
+            while end < len(self.roles) and self.roles[end] == CONDITION and not self.starts[end]:
+                end += 1
+            for start in range(first + 2, end - 1):
+                last = self._sounds[start - 1]
+                ends = [end, *(e for e in range(start + 2, end) if _PARTICLE.fullmatch(self.letters, e, end))]
+                bare = next((e for e in ends if "".join(self._sounds[start:e]) in keys), 0)
+                if bare and len(last) == 3 and last[2] in _LEADING:
+                    yield start, end, bare
+                    break
+
     def _may_be(self, span: Span) -> bool:
         """Not in what asks ("플라스틱으로 버려요?"); a name of one letter, or of several words, only as whole words."""
         if THING not in self.roles[span.start : span.end] or self._denied(span):
             return False
         if span.end - span.start > 1 and not any(self.starts[span.start + 1 : span.end]):
             return self.roles[span.start] != PARTICLE
-        whole = self.starts[span.end] or self.roles[span.end] in (PARTICLE, ASKING, CONDITION, VERB)
+        over = self.starts[span.end] or self.letters.startswith("하고", span.end)
+        whole = over or self.roles[span.end] in (PARTICLE, ASKING, CONDITION, VERB)
         return self.starts[span.start] and whole
 
     def _denied(self, span: Span) -> bool:
@@ -358,21 +415,27 @@ class Reading:
         return [span for span in self.said if not any(span.within(other) for other in self.said)]
 
     def _parts(self) -> Iterator[Span]:
-        """The last name with what the question ends in, if only its state and place are told in between, as the name of
-        a part: 돌돌이 … 종이 → 돌돌이종이.
+        """The last name with what the question ends in, if only its state and place are told in between, or with what
+        it is alone about ("… 본체는 두고 줄만"), as the name of a part: 돌돌이 … 종이 → 돌돌이종이.
         """
         end = len(self.roles)
         while end and self.roles[end - 1] in (PARTICLE, ASKING, FILLER):
             end -= 1
-        begins = [i for i in range(end) if self.starts[i]][-2:]
+        begins = [i for i in range(end) if self.starts[i]]
+        words = [(start, end, False) for start in begins[-2:]]
+        for k, letter in enumerate(self.letters):
+            if letter == "만" and self.roles[k] == PARTICLE and not _NOT_ALONE.match(self.letters, k):
+                words += [(start, k, True) for start in begins if start < k and not any(self.starts[start + 1 : k + 1])]
         for span in self.said:
-            for start in (i for i in begins if span.end < i):
+            for start, over, alone in words:
+                named = [other for other in self.said if span.end <= other.start < start]
+                if span.end >= start or not self.starts[span.start] or any(not self._done(n.end) for n in named):
+                    continue
                 between = range(span.end, start)
                 told = "".join(self.letters[i] for i in between if self.roles[i] not in (FILLER, CONDITION))
-                named_between = 0 < self._next(span.end) < start
-                if self.starts[span.start] and _PLACE.fullmatch(told) and not named_between:
-                    letters = self.letters[span.start : span.end] + self.letters[start:end]
-                    yield Span(span.start, end, span.key + "".join(self._sounds[start:end]), letters)
+                if _PLACE.fullmatch(told) or (alone and len(told) <= _FARTHEST):
+                    letters = self.letters[span.start : span.end] + self.letters[start:over]
+                    yield Span(span.start, over, span.key + "".join(self._sounds[start:over]), letters)
 
     def _by_itself(self, end: int) -> bool:
         """Whether a part that is named up to there is asked about, and no word of its own goes on."""

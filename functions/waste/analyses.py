@@ -225,8 +225,8 @@ def _searched(rulebook: Rulebook, row: Mapping[str, Any], before: Mapping[str, A
         nearest = [{"id": c["id"], "name": c["name"]} for c in candidates]
         raise Problem(422, "words_not_found", members={"nearest": nearest})
     settled = state.merged(found.state)
-    if found.decision == "ambiguous" and found.question:
-        return _Choice("ambiguous", None, asdict(settled), candidates, asdict(found.question))
+    if question := found.question or found.together:
+        return _Choice("ambiguous", None, asdict(settled), candidates, asdict(question))
     if found.candidates[0].id == before["item_id"]:  # the right thing, perhaps in another state: "깨졌어요"
         seen = State.of(before["state"])
         settled = seen.merged(found.state)

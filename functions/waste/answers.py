@@ -376,13 +376,15 @@ class Candidate(TypedDict):
 
 
 class Findings(TypedDict):
-    """What a search found. ambiguous: `question` decides; not_found: the candidates are merely the nearest."""
+    """What a search found. ambiguous: `question` decides; not_found: the candidates are merely the nearest; together:
+    several things were asked about at once; `parts` says of each where it goes, and this opens one."""
 
     query: str
     decision: Decision
     state: State
     candidates: list[Candidate]
     question: Question | None
+    together: Question | None
     parts: list[Part]
     ms: float
 

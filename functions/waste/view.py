@@ -93,6 +93,7 @@ def search(asked: str, found: Found, locale: str) -> a.Findings:
             for c in found.candidates
         ],
         "question": question(found.question, locale),
+        "together": question(found.together, locale),
         "parts": parts(found.parts, locale),
         "ms": found.ms,
     }

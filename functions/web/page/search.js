@@ -29,7 +29,12 @@ export function searchView(root, text) {
     fill(answer, h("p", { className: "busy" }, t("page.loading")));
     try {
       const found = await call("GET", `/waste/items?${new URLSearchParams({ q: words, ...readHome() })}`);
-      if (found.decision === "match") await open(found.candidates[0].id, found.state, found.candidates.slice(1));
+      if (found.together) fill(answer,
+        h("section", { className: "card" }, h("h2", {}, t("page.search.together")), h("ul", {},
+          found.parts.map(({ name, destination: place }) => h("li", {}, t("page.search.part", { name, place: place.name }))))),
+        askView({ ...found.together, question: t("page.search.together.open") },
+          (option) => open(option.item_id, { ...found.state, ...option.state }, found.candidates)));
+      else if (found.decision === "match") await open(found.candidates[0].id, found.state, found.candidates.slice(1));
       else if (found.question) fill(answer,
         askView(found.question, (option) => open(option.item_id, { ...found.state, ...option.state }, found.candidates)),
         others(found.candidates));
