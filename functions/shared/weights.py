@@ -1,28 +1,28 @@
 """Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    3.595,  # exact
-    -1.464,  # sounds
-    1.902,  # inside
-    2.923,  # alike
-    2.044,  # length
-    -1.479,  # aside
-    0.191,  # next
-    -0.488,  # held
-    -1.020,  # tells
-    -0.694,  # done
-    0.896,  # later
-    -0.284,  # after
-    -0.503,  # joined
-    1.015,  # cover
-    0.696,  # most
-    0.084,  # whole
-    0.307,  # head
-    0.551,  # head_length
-    0.105,  # head_first
-    0.019,  # head_last
-    -1.743,  # word
-    -1.604,  # word_of
+    3.495,  # exact
+    -1.393,  # sounds
+    1.779,  # inside
+    2.688,  # alike
+    2.282,  # length
+    -1.487,  # aside
+    0.122,  # next
+    -0.269,  # held
+    -1.018,  # tells
+    -0.623,  # done
+    0.993,  # later
+    -0.237,  # after
+    -0.091,  # joined
+    1.360,  # cover
+    0.597,  # most
+    0.150,  # whole
+    0.352,  # head
+    0.458,  # head_length
+    -0.055,  # head_first
+    0.020,  # head_last
+    -1.646,  # word
+    -1.978,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
@@ -35,58 +35,58 @@ BY_NAME = (
     0.000,  # worded_at_all
 )
 BY_MEANING = (
-    1.112,  # exact
-    -0.223,  # sounds
-    0.677,  # inside
-    2.257,  # alike
-    -0.589,  # length
-    0.258,  # aside
-    -0.858,  # next
-    -0.507,  # held
-    -0.029,  # tells
-    -0.637,  # done
-    0.796,  # later
-    -0.141,  # after
-    0.227,  # joined
-    0.827,  # cover
-    1.094,  # most
-    0.613,  # whole
-    0.815,  # head
-    -0.372,  # head_length
-    -0.002,  # head_first
-    0.454,  # head_last
-    1.082,  # word
-    -0.629,  # word_of
-    0.371,  # option
-    1.017,  # near
-    -0.388,  # nearest
-    0.016,  # first
-    1.492,  # near_unsaid
-    2.411,  # crowd
-    -1.288,  # alike_far
-    -1.447,  # said_far
-    2.255,  # worded
-    0.240,  # worded_at_all
+    0.957,  # exact
+    -0.106,  # sounds
+    0.368,  # inside
+    2.141,  # alike
+    -0.139,  # length
+    -0.092,  # aside
+    -0.360,  # next
+    -0.514,  # held
+    -0.198,  # tells
+    -0.529,  # done
+    0.778,  # later
+    -0.131,  # after
+    0.031,  # joined
+    0.730,  # cover
+    0.923,  # most
+    0.948,  # whole
+    0.371,  # head
+    0.000,  # head_length
+    0.076,  # head_first
+    0.523,  # head_last
+    1.126,  # word
+    -0.607,  # word_of
+    0.440,  # option
+    1.052,  # near
+    -0.214,  # nearest
+    0.044,  # first
+    1.562,  # near_unsaid
+    1.680,  # crowd
+    -1.557,  # alike_far
+    -1.254,  # said_far
+    2.199,  # worded
+    0.274,  # worded_at_all
 )
 NONE_BY_NAME = (
-    0.194,  # bias
-    3.491,  # other_topic
-    7.018,  # elsewhere
-    0.634,  # strange
-    0.657,  # said
+    0.237,  # bias
+    3.002,  # other_topic
+    7.231,  # elsewhere
+    0.282,  # strange
+    0.701,  # said
     0.000,  # near
-    -0.984,  # disposal
+    -0.967,  # disposal
     0.000,  # outside
     0.000,  # worded
 )
 NONE_BY_MEANING = (
-    0.550,  # bias
-    1.880,  # other_topic
-    3.041,  # elsewhere
-    1.296,  # strange
-    -1.383,  # said
-    0.920,  # near
-    -0.791,  # disposal
-    2.389,  # outside
-    2.886,  # worded
+    0.252,  # bias
+    1.224,  # other_topic
+    3.245,  # elsewhere
+    0.883,  # strange
+    -0.969,  # said
+    1.468,  # near
+    -0.804,  # disposal
+    2.323,  # outside
+    2.418,  # worded
 )
