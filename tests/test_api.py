@@ -1059,9 +1059,9 @@ def test_words_that_name_several_things_are_asked_which_of_them_is_meant(citizen
     analysis_id = citizen.requested()
     pipeline.identify(analysis_id)
     pipeline.guide(analysis_id)
-    assert corrected(citizen, analysis_id, words="전축이랑 레코드판").status_code == 202
-    now = state(citizen, analysis_id)
-    assert [option["item_id"] for option in now["question"]["options"]] == ["old-stereo", "vinyl-record"]
+    assert corrected(citizen, analysis_id, words="전축이랑 레코드판").json["status"] == "needs_answer"  # type: ignore[index]
+    options = state(citizen, analysis_id)["clarify"]["options"]
+    assert [option["item_id"] for option in options] == ["old-stereo", "vinyl-record"]
 
 
 def test_words_that_do_not_say_what_it_is_lead_to_no_question_without_answers(
