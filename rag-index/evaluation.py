@@ -162,8 +162,7 @@ def _among(row: Mapping[str, str], found: Found, first: int) -> bool:
 
 
 def meant(row: Mapping[str, str], item_id: str, codes: Iterable[str]) -> bool:
-    """Whether it is an accepted item, or a part of one that goes to accepted places: most labels
-    know wholes only."""
+    """Whether it is an accepted item, or a part of one that goes to accepted places: most labels know only wholes."""
     wanted = alternatives(row["item"])
     return item_id in wanted or (whole(item_id) in wanted and set(codes) <= alternatives(row["destination"]))
 

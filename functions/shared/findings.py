@@ -150,50 +150,46 @@ class Finding:
 
     def _together(self, things: Sequence[Match], none: float) -> Found | None:
         """The answer for several things that are asked about at once, where each is certain and its way clear."""
-        each: list[tuple[Match, str]] = []
-        certain = 0.0
+        if not self.reading.together:
+            return None
+        of_one_or_another = conditions.read(self.reading.text).known().keys() - {"housing"}
+        untold = State.of({axis: value for axis, value in self.state.known().items() if axis not in of_one_or_another})
+        each: list[Match] = []
+        places, options, certain = [], [], 0.0
         for span, told in self.reading.together:
             here = [m for m in things if m.said and m.said.start < span.end and span.start < m.said.end]
             if not here or here[0].said != span or here[0].score < _LEAST:
                 return None
-            codes, all_of_it = self._codes(here[0], told), sum(match.score for match in here)
-            if len(codes) > 1 or self._codes(here[0]) != codes or self._outcome(here[0].item_id, told)[1].asking:
+            best, heard = here[0], (untold.merged(conditions.read(told)), normal(told))
+            state, resolution = self._outcome(best.item_id, heard)
+            codes, all_of_it = resolution.destinations, sum(match.score for match in here)
+            if len(codes) > 1 or self._codes(best) != codes or resolution.asking:
                 return None  # it makes a difference of which of them something is told
-            if sum(match.score for match in here if self._codes(match, told) == codes) < SURE * all_of_it:
+            if sum(match.score for match in here if self._codes(match, heard) == codes) < SURE * all_of_it:
                 return None
-            each, certain = [*each, (here[0], told)], certain + all_of_it
-        if not each or certain < SURE * (1 - none):
+            each.append(best)
+            places += [Part(self.items[best.item_id]["name_ko"], code) for code in codes]
+            options.append(self._option(best, state))
+            certain += all_of_it
+        if certain < SURE * (1 - none):
             return None
-        places = [
-            Part(self.items[match.item_id]["name_ko"], code)
-            for match, told in each
-            for code in self._codes(match, told)
-        ]
-        options = [self._option(match, self._outcome(match.item_id, told)[0]) for match, told in each]
-        candidates = self._candidates([*(match for match, _ in each), *things])
-        self.state = self._untold()
+        candidates = self._candidates([*each, *things])
+        self.state = untold
         return replace(
             self._found("match", candidates, None, places), together=Question(_text("search.which"), options)
         )
 
-    def _untold(self) -> State:
-        """What is known besides what the words say of one thing or another."""
-        told = conditions.read(self.reading.text).known().keys() - {"housing"}
-        return State.of({axis: value for axis, value in self.state.known().items() if axis not in told})
-
-    def _outcome(self, item_id: str, told: str | None = None) -> tuple[State, Resolution]:
+    def _outcome(self, item_id: str, heard: tuple[State, str] | None = None) -> tuple[State, Resolution]:
         """What is known of it, including what only its own table understands, and what follows; where several things
-        are asked about, from what is `told` of it alone.
+        are asked about, from what was `heard` of it alone: the state and the letters.
         """
         doc = self.items[item_id]["doc"]
-        known, letters = self.state, self.reading.letters
-        if told is not None:
-            known, letters = self._untold().merged(conditions.read(told)), normal(told)
+        known, letters = heard or (self.state, self.reading.letters)
         state = replace(known, **said(doc["decide"], letters))
         return state, outcome(doc, facts(state, self.housing), self.region, self.on)
 
-    def _codes(self, match: Match, told: str | None = None) -> list[str]:
-        return self._outcome(match.item_id, told)[1].destinations
+    def _codes(self, match: Match, heard: tuple[State, str] | None = None) -> list[str]:
+        return self._outcome(match.item_id, heard)[1].destinations
 
     def _candidates(self, matches: Sequence[Match]) -> list[Candidate]:
         """At most `limit` items; a choice stands for its options."""

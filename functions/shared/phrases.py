@@ -321,8 +321,7 @@ class Reading:
         end = self._next(start)
         if end <= start or (self.roles[end - 1] == THING and not self._tells(end - 1)):
             return False
-        last = self._sounds[end - 1]
-        return self.letters[end - 1] in "고던서" or (len(last) == 3 and last[2] in _LEADING)
+        return self.letters[end - 1] in "고던서" or _leads(self._sounds[end - 1])
 
     def _next(self, start: int) -> int:
         """Where the next name begins, 0 where there is none."""
@@ -381,10 +380,10 @@ class Reading:
             while end < len(self.roles) and self.roles[end] == CONDITION and not self.starts[end]:
                 end += 1
             for start in range(first + 2, end - 1):
-                last = self._sounds[start - 1]
+                if not _leads(self._sounds[start - 1]):
+                    continue
                 ends = [end, *(e for e in range(start + 2, end) if _PARTICLE.fullmatch(self.letters, e, end))]
-                bare = next((e for e in ends if "".join(self._sounds[start:e]) in keys), 0)
-                if bare and len(last) == 3 and last[2] in _LEADING:
+                if bare := next((e for e in ends if self.span(start, e).key in keys), 0):
                     yield start, end, bare
                     break
 
@@ -428,14 +427,15 @@ class Reading:
                 words += [(start, k, True) for start in begins if start < k and not any(self.starts[start + 1 : k + 1])]
         for span in self.said:
             for start, over, alone in words:
-                named = [other for other in self.said if span.end <= other.start < start]
-                if span.end >= start or not self.starts[span.start] or any(not self._done(n.end) for n in named):
+                if span.end >= start or not self.starts[span.start]:
+                    continue
+                if any(span.end <= other.start < start and not self._done(other.end) for other in self.said):
                     continue
                 between = range(span.end, start)
                 told = "".join(self.letters[i] for i in between if self.roles[i] not in (FILLER, CONDITION))
                 if _PLACE.fullmatch(told) or (alone and len(told) <= _FARTHEST):
                     letters = self.letters[span.start : span.end] + self.letters[start:over]
-                    yield Span(span.start, over, span.key + "".join(self._sounds[start:over]), letters)
+                    yield Span(span.start, over, span.key + self.span(start, over).key, letters)
 
     def _by_itself(self, end: int) -> bool:
         """Whether a part that is named up to there is asked about, and no word of its own goes on."""
@@ -451,7 +451,7 @@ class Reading:
         while not self.starts[end]:
             end += 1
         last = self._sounds[end - 1][-1]
-        if end < len(self.letters) and last in _LEADING and len(self._sounds[end - 1]) == 3:
+        if end < len(self.letters) and _leads(self._sounds[end - 1]):
             return True
         return start > 0 and (
             (last in _CLOSED and len(self._sounds[end - 1]) == 3) or bool(_PREDICATE.search(self.letters[start:end]))
@@ -477,6 +477,11 @@ class Reading:
                     if len(span.key) >= 4 and end - start <= LONGEST_NAME:
                         found.setdefault(span.key, span)
         return list(found.values())[:_WINDOWS]
+
+
+def _leads(sound_of_letter: str) -> bool:
+    """Whether a word that ends so may describe what follows: ㄴ or ㄹ ("묻은", "버릴")."""
+    return len(sound_of_letter) == 3 and sound_of_letter[2] in _LEADING
 
 
 def _runs(text: str, roles: list[int]) -> Iterator[tuple[int, int]]:
