@@ -10,7 +10,7 @@ meaning, because a search may have to do without.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -49,8 +49,8 @@ def fit(with_meaning: Rulebook, by_name: Rulebook, rows: Iterable[Mapping[str, s
     rows = list(rows)
     names = list(filter(None, (_case(by_name, row) for row in rows)))
     both = list(filter(None, (_case(with_meaning, row) for row in rows)))
-    first, first_none = _fitted(names)
-    second, second_none = _fitted(both)
+    first, first_none = _fitted([*names, *_rare(names)])
+    second, second_none = _fitted([*both, *_rare(both)])
     lines = [
         '"""Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""',
         "",
@@ -84,6 +84,11 @@ def _case(rulebook: Rulebook, row: Mapping[str, str]) -> Case | None:
     if not any(right):
         return None
     return Case(np.array(list(candidates.values())).reshape(-1, len(FEATURES)), np.array(none), np.array(right))
+
+
+def _rare(cases: Iterable[Case]) -> Iterator[Case]:
+    """The questions about something else, which count twice: of others there are more and more, and these get lost."""
+    return (case for case in cases if not case.right[:-1].any())
 
 
 def _places(doc: Mapping[str, Any]) -> list[str]:

@@ -73,8 +73,8 @@ def _asked(corpus: Corpus, practice: Iterable[Mapping[str, str]]) -> Iterator[tu
             yield asked["question"], OTHER
         elif asked["kind"] == "vague":
             yield asked["question"], UNSAID
-        elif asked["item"] in known:
-            yield asked["question"], asked["item"]
+        elif (likeliest := asked["item"].partition("|")[0]) in known:
+            yield asked["question"], likeliest
 
 
 def _runs(text: str) -> npt.NDArray[np.int32]:

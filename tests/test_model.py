@@ -226,7 +226,7 @@ def test_every_answer_says_who_made_it_and_what_it_cost(client: openai.OpenAI) -
     assert answer.usage is not None
     assert 765 < answer.usage.prompt_tokens < 765 + 900, "a 1024 x 768 photo is 765 tokens, the rest is text and schema"
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
-    assert {model.id for model in client.models.list()} == {"waste-coach-standin-1", "multilingual-e5-small-waste-6"}
+    assert {model.id for model in client.models.list()} == {"waste-coach-standin-1", "multilingual-e5-small-waste-7"}
     seen = answer.choices[0].message.parsed
     assert seen is not None
     assert "GPT-4o가 아니" in seen.notes
@@ -361,7 +361,7 @@ def test_embeddings_put_the_right_passage_first(client: openai.OpenAI) -> None:
         "passage: 우유팩은 헹궈 펼쳐 말린 뒤 종이팩 수거함에 넣어요.",
         "passage: 음식물이 묻은 비닐은 종량제 봉투에 버려요.",
     ]
-    kept = client.embeddings.create(model="multilingual-e5-small-waste-6", input=passages, dimensions=384)
+    kept = client.embeddings.create(model="multilingual-e5-small-waste-7", input=passages, dimensions=384)
     assert [row.index for row in kept.data] == [0, 1, 2]
     assert kept.usage.prompt_tokens > 30
     table = np.array([row.embedding for row in kept.data])

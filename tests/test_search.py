@@ -164,6 +164,26 @@ def test_what_is_dealt_with_is_not_what_is_asked_about() -> None:
     assert done("우유팩 버렸는데 괜찮아요?") == [False]
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "found"),
+    [
+        ("물 새는 세탁기", ("물", "세탁기"), ["세탁기"]),
+        ("아이스팩 새는 경우 어떻게 버려요", ("아이스팩",), ["아이스팩"]),
+        ("앵무새는 죽었을 때 어떻게 해요", ("앵무새",), ["앵무새"]),
+        ("낡은 소파 폐기물 스티커 얼마", ("소파", "스티커"), ["소파"]),
+        ("다이소에서 스티커 사서 남은 거", ("스티커",), ["스티커"]),
+        ("당근에 올린 소파", ("당근", "소파"), ["소파"]),
+        ("냉장고에서 썩은 당근", ("당근",), ["당근"]),
+        ("세탁망 벌리는법", ("세탁망",), ["세탁망"]),
+    ],
+)
+def test_what_is_dirty_or_traded_with_is_not_what_is_asked_about(
+    text: str, names: tuple[str, ...], found: list[str]
+) -> None:
+    reading = Reading(text, {sound(name) for name in names})
+    assert [reading.letters[span.start : span.end] for span in reading.said] == found
+
+
 def test_the_wording_alone_points_to_an_item() -> None:
     def best(text: str) -> str:
         shares = wording.likely(text)
@@ -494,6 +514,26 @@ def test_a_region_has_its_own_way(rulebook: Rulebook) -> None:
         ("찢어진 데 하나 없이", {"damage": "intact"}),
         ("라벨이 물에 불려도 안 떨어지는 페트병", {}),
         ("라벨 자국이 씻어도 안 지워져", {"dirt": "stuck"}),
+        ("빨간 국물 밴 마라탕 용기", {"dirt": "stuck"}),
+        ("양념 배인 반찬통 씻으면 되나요", {"dirt": "dirty"}),
+        ("기름 밴 피자박스", {"dirt": "oily"}),
+        ("고춧가루 물든 통", {"dirt": "stuck"}),
+        ("물든 생수병", {"contents": "remaining"}),
+        ("내용물든 캔", {"contents": "remaining"}),
+        ("안 뜯은 햇반", {"contents": "remaining"}),
+        ("라벨 안 뜯은 페트병", {}),
+        ("봉투에 그대로 들어가는 의자", {}),
+        ("큰애가 쓰던 멜로디언", {}),
+        ("큰 아이스박스", {"size": "large"}),
+        ("침수된 휴대폰", {"damage": "broken"}),
+        ("아침수영복", {}),
+        ("명함 종이류 맞죠?", {}),
+        ("칫솔은 플라스틱인가요 일반쓰레기인가요?", {}),
+        ("봉이 철인지 플라스틱인지 모르겠는데", {}),
+        ("나무 쓰레기통", {"material": "wood"}),
+        ("가죽 지갑 어디에 버리는지 몰라요", {"material": "leather"}),
+        ("공구함 잠금쇠", {}),
+        ("스텐드 옷걸이", {}),
         ("굳이 안 벗겨도 되는 페트병", {}),
         ("씻어도 그대로 버려도 되나요", {}),
         ("칫솔도 그대로 버리면 되나요", {}),

@@ -47,7 +47,7 @@ DICTIONARY_TITLE = "생활폐기물 분리배출 누리집 품목사전"
 DICTIONARY_READ = date(2026, 5, 31)
 
 #: So many names of an item are joined with each word for a part of it.
-_WHOLES = 8
+_WHOLES = 12
 
 #: A name that says in which state a thing is ("헌 옷", "참기름 남은 것") is joined with no part: the whole is meant.
 _STATED = re.compile(

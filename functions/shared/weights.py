@@ -1,28 +1,28 @@
 """Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    3.495,  # exact
-    -1.393,  # sounds
-    1.779,  # inside
-    2.688,  # alike
-    2.282,  # length
-    -1.487,  # aside
-    0.122,  # next
-    -0.269,  # held
-    -1.018,  # tells
-    -0.623,  # done
-    0.993,  # later
-    -0.237,  # after
-    -0.091,  # joined
-    1.360,  # cover
-    0.597,  # most
-    0.150,  # whole
-    0.352,  # head
-    0.458,  # head_length
-    -0.055,  # head_first
-    0.020,  # head_last
-    -1.646,  # word
-    -1.978,  # word_of
+    3.674,  # exact
+    -0.799,  # sounds
+    2.004,  # inside
+    2.422,  # alike
+    2.225,  # length
+    -1.365,  # aside
+    -0.171,  # next
+    0.169,  # held
+    -1.112,  # tells
+    -0.480,  # done
+    0.962,  # later
+    -0.186,  # after
+    -0.132,  # joined
+    1.230,  # cover
+    0.616,  # most
+    -0.008,  # whole
+    0.462,  # head
+    0.122,  # head_length
+    -0.049,  # head_first
+    0.071,  # head_last
+    -1.551,  # word
+    -1.876,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
@@ -35,58 +35,58 @@ BY_NAME = (
     0.000,  # worded_at_all
 )
 BY_MEANING = (
-    0.957,  # exact
-    -0.106,  # sounds
-    0.368,  # inside
-    2.141,  # alike
-    -0.139,  # length
-    -0.092,  # aside
-    -0.360,  # next
-    -0.514,  # held
-    -0.198,  # tells
-    -0.529,  # done
-    0.778,  # later
-    -0.131,  # after
-    0.031,  # joined
-    0.730,  # cover
-    0.923,  # most
-    0.948,  # whole
-    0.371,  # head
-    0.000,  # head_length
-    0.076,  # head_first
-    0.523,  # head_last
-    1.126,  # word
-    -0.607,  # word_of
-    0.440,  # option
-    1.052,  # near
-    -0.214,  # nearest
-    0.044,  # first
-    1.562,  # near_unsaid
-    1.680,  # crowd
-    -1.557,  # alike_far
-    -1.254,  # said_far
-    2.199,  # worded
-    0.274,  # worded_at_all
+    1.005,  # exact
+    -0.419,  # sounds
+    0.366,  # inside
+    1.541,  # alike
+    0.091,  # length
+    0.191,  # aside
+    -0.227,  # next
+    0.131,  # held
+    -0.193,  # tells
+    -0.665,  # done
+    0.771,  # later
+    0.076,  # after
+    0.067,  # joined
+    0.877,  # cover
+    0.784,  # most
+    1.021,  # whole
+    0.621,  # head
+    -0.303,  # head_length
+    -0.009,  # head_first
+    0.640,  # head_last
+    0.919,  # word
+    -0.291,  # word_of
+    0.236,  # option
+    1.252,  # near
+    -0.413,  # nearest
+    -0.089,  # first
+    1.705,  # near_unsaid
+    1.445,  # crowd
+    -1.617,  # alike_far
+    -1.543,  # said_far
+    2.398,  # worded
+    0.209,  # worded_at_all
 )
 NONE_BY_NAME = (
-    0.237,  # bias
-    3.002,  # other_topic
-    7.231,  # elsewhere
-    0.282,  # strange
-    0.701,  # said
+    0.704,  # bias
+    3.083,  # other_topic
+    7.438,  # elsewhere
+    0.651,  # strange
+    0.518,  # said
     0.000,  # near
-    -0.967,  # disposal
+    -0.985,  # disposal
     0.000,  # outside
     0.000,  # worded
 )
 NONE_BY_MEANING = (
-    0.252,  # bias
-    1.224,  # other_topic
-    3.245,  # elsewhere
-    0.883,  # strange
-    -0.969,  # said
-    1.468,  # near
-    -0.804,  # disposal
-    2.323,  # outside
-    2.418,  # worded
+    0.408,  # bias
+    1.547,  # other_topic
+    3.107,  # elsewhere
+    0.787,  # strange
+    -0.774,  # said
+    1.542,  # near
+    -0.623,  # disposal
+    2.160,  # outside
+    2.520,  # worded
 )
