@@ -49,7 +49,7 @@ def fit(with_meaning: Rulebook, by_name: Rulebook, rows: Iterable[Mapping[str, s
     rows = list(rows)
     names = list(filter(None, (_case(by_name, row) for row in rows)))
     both = list(filter(None, (_case(with_meaning, row) for row in rows)))
-    first, first_none = _fitted([*names, *_rare(names)])
+    first, first_none = _fitted(names)
     second, second_none = _fitted([*both, *_rare(both)])
     lines = [
         '"""Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""',
@@ -87,7 +87,9 @@ def _case(rulebook: Rulebook, row: Mapping[str, str]) -> Case | None:
 
 
 def _rare(cases: Iterable[Case]) -> Iterator[Case]:
-    """The questions about something else, which count twice: of others there are more and more, and these get lost."""
+    """The questions about something else: they count twice, as there are more and more others. (By names alone, where
+    a typo is as strange as another matter, they do not.)
+    """
     return (case for case in cases if not case.right[:-1].any())
 
 
