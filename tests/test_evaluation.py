@@ -62,7 +62,8 @@ def rulebook(database: Database, embedder: Any) -> Rulebook:
 def simpler(database: Database, embedder: Any) -> list[Any]:
     """The three simpler ways to search."""
     with unmeasured():
-        ways: list[Any] = peers.peers(database, embedder, evaluation.tuning(FOLDER / "eval")[:200])
+        known = evaluation.tuning(FOLDER / "eval")
+        ways: list[Any] = peers.peers(database, embedder, known[:: len(known) // 120])
     return ways
 
 
@@ -126,16 +127,18 @@ def test_the_report_half_keeps_what_was_reached_and_beats_simpler_ways(
     report = [row for row in rows if evaluation.half(row["question"]) == "report"]
     with unmeasured():
         answers = evaluation.asked(lambda row: ask(rulebook, row), report)
-        others = {peer.name: evaluation.asked(peer.ask, report) for peer in simpler}
+        # Trigrams are slow at this size, and far behind: a third of the questions tells them apart.
+        steps = {peer.name: 3 if peer.name.startswith("pg_trgm") else 1 for peer in simpler}
+        others = {peer.name: evaluation.asked(peer.ask, report[:: steps[peer.name]]) for peer in simpler}
     figures = evaluation.figures(answers)
     for name, floor in FLOORS.items():
         assert figures[name].value >= floor, f"{name} {figures[name]}"
     assert figures["wrong_certain"].value <= MOST_WRONG, figures["wrong_certain"]
     for name, theirs in others.items():
-        other = evaluation.figures(theirs)
-        assert figures["destination"].value > other["destination"].value, name
+        ours, other = evaluation.figures(answers[:: steps[name]]), evaluation.figures(theirs)
+        assert ours["destination"].value > other["destination"].value, name
         if not name.startswith("exact"):  # that one is seldom wrong, because it seldom answers
-            assert figures["wrong_certain"].value < other["wrong_certain"].value, name
+            assert ours["wrong_certain"].value < other["wrong_certain"].value, name
 
 
 #: question → acceptable decisions, destinations, and a word its citations must hold.
