@@ -125,8 +125,7 @@ def _fitted(cases: list[Case]) -> tuple[Array, Array]:
 
 def learn_topics(corpus: Corpus, practice: Iterable[Mapping[str, str]]) -> str:
     """Write topics.bin; a line that says from how many texts."""
-    names = frozenset(key for row in corpus.items for key in row.names)
-    parts = names - {key for row in corpus.items if row.kind != "part" for key in row.names}
+    names, parts = corpus.names()
     texts = [(row["question"], row["decision"] == "not_found") for row in practice]
     texts += [(text, True) for row in corpus.items if row.kind == "outside" for text in row.said.values()]
     found, bias = _logistic(

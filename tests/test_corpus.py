@@ -7,6 +7,7 @@ import re
 import shutil
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ import yaml
 
 from functions.setup.compiled import Corpus, load
 from functions.setup.corpus import CorpusError
-from functions.shared.decisions import paths, resolve
+from functions.shared.decisions import outcomes, paths, resolve, said
 from functions.shared.destinations import DESTINATIONS, segments
 from functions.shared.hangul import distance, slips, sound, with_particle
+from functions.shared.phrases import Reading
 from functions.shared.regions import place, within
 from knative.local.model.embeddings import Embedder
 from knative.local.model.shipped import Shipped
@@ -224,27 +226,67 @@ def test_dirt_counts_beside_a_way_to_the_waste_bag_and_claims_no_more_than_the_w
     assert next(rule.basis for rule in found.rules if rule.id == "thing.dispose.general") == "author"
 
 
+_SELDOM = """
+    unless:
+      - {is: lit, ko: 불이 들어와요, en: It lights up, words: [불들어], to: small_appliance}
+      - {by: contents, is: remaining, ko: 남아 있어요, en: Some is left, to: general}
+"""
+
+
+def test_what_is_seldom_so_holds_where_it_is_said_and_nobody_is_asked(folder: Path) -> None:
+    def thing(text: str) -> tuple[Any, Corpus]:
+        (folder / "extra.yaml").write_text(text, encoding="utf-8")
+        found = load(folder, TODAY)
+        return next(row for row in found.items if row.id == "thing").doc["decide"], found
+
+    tree, found = thing(_ITEM + _SELDOM)
+    lit = {"kind": "lit"}
+    assert said(tree, "불들어오는시험물건") == lit
+    for facts, code in (({}, "plastic"), (lit, "small_appliance"), ({"contents": "remaining"}, "general")):
+        assert resolve(tree, facts, TODAY).destinations == [code]
+        assert resolve(tree, {"kind": "unheard-of", **facts}, TODAY).destinations == [code], (
+            "no other value is asked for"
+        )
+    assert resolve(tree, {"dirt": "stuck"}, TODAY).destinations == ["general"]
+    assert [leaf["to"] for leaf in outcomes(tree, TODAY)] == [["plastic"]], "it is no usual place"
+    rules = {rule.leaf: rule for rule in found.rules if rule.owner == "thing" and rule.leaf}
+    assert rules["small_appliance"].basis == "author"
+    assert rules["small_appliance"].text.startswith("‘불이 들어와요’라고 답했다면, 시험 물건은 ")
+    assert rules["plastic"].text.startswith("‘씻으면 깨끗해져요’라고 답했다면, ")
+
+    own = (_TABLE % ("kind", "tall", "wide")).replace("to: general", "to: paper, basis: author")
+    tree, _ = thing(_ITEM + own + _SELDOM)
+    kinds = {kind: resolve(tree, {"kind": kind}, TODAY).destinations for kind in ("tall", "wide", "lit")}
+    assert kinds == {"tall": ["plastic"], "wide": ["paper"], "lit": ["small_appliance"]}
+    assert resolve(tree, {}, TODAY).asking is not None, "what its own table asks is asked"
+
+
 def test_a_part_with_words_is_a_small_item_of_its_own(folder: Path) -> None:
     lid = "    %s: [{id: lid, name: {ko: 덮개, en: Lid}, words: [뚜껑, 캡], %s}]\n"
 
-    def parts(text: str) -> dict[str, list[str]]:
+    def parts(text: str) -> dict[str, set[str]]:
         (folder / "extra.yaml").write_text(text, encoding="utf-8")
-        rows = [row for row in load(folder, TODAY).items if row.id.startswith("thing--")]
-        assert all(row.kind == "part" for row in rows)
-        return {row.id: list(row.names.values()) for row in rows}
+        found = load(folder, TODAY)
+        assert all(row.kind == "part" and not row.names for row in found.items if row.id.startswith("thing--"))
+        keys, known = found.names()
+        called: dict[str, set[str]] = {}
+        for whole in ("시험 물건", "시험용 물건"):
+            for word in ("뚜껑", "캡", "덮개"):
+                for part, name in Reading(f"{whole} {word}", keys, known).parts.values():
+                    called.setdefault(part, set()).add(name)
+        return called
 
-    names = ["시험 물건 뚜껑", "시험 물건 캡", "시험용 물건 뚜껑", "시험용 물건 캡"]
+    names = {"시험 물건 뚜껑", "시험 물건 캡", "시험용 물건 뚜껑", "시험용 물건 캡"}
     for section in ("parts", "alone"):
-        found = parts(_ITEM + lid % (section, "to: general"))
-        assert sorted(found["thing--lid"]) == sorted([*names, "Lid (Test thing)"])
+        assert parts(_ITEM + lid % (section, "to: general")) == {"thing--lid": names}
     of_alone = [rule.id for rule in load(folder, TODAY).rules if rule.id == "thing.separate.lid"]
     assert of_alone == [], "it stays on the whole"
     cap = _ITEM.replace("items:\n", "").replace("id: thing", "id: cap").replace("시험 물건", "물건 뚜껑")
     cap = cap.replace("시험용 물건", "물건마개").replace("Test thing", "Cap")
-    assert "시험 물건 뚜껑" not in parts(_ITEM + lid % ("alone", "to: general") + cap)["thing--lid"], "that is the cap"
-    assert parts(_ITEM + lid % ("alone", "item: cap") + cap) == {}
-    called = next(row for row in load(folder, TODAY).items if row.id == "cap").names.values()
-    assert "시험 물건 캡" in called
+    found = parts(_ITEM + lid % ("alone", "to: general") + cap)
+    assert found == {"thing--lid": {"시험 물건 캡", "시험용 물건 캡"}}, "the others are caps"
+    assert parts(_ITEM + lid % ("alone", "item: cap") + cap) == {"cap": {"시험 물건 캡", "시험용 물건 캡"}}
+    assert not any(row.kind == "part" for row in load(folder, TODAY).items if row.id.startswith("thing"))
 
 
 _TABLE = """
@@ -279,6 +321,14 @@ _TABLE = """
         ("    rules: {wash.1: {text: 씻어요., basis: directive}}\n", "wash.1: basis directive needs a source"),
         ("    official: {하늘 > 땅: [1]}\n", "official class has unknown segments: 하늘, 땅"),
         ("    colour: red\n", "colour: Extra inputs are not permitted"),
+        ((_TABLE % ("kind", "lit", "dull")) + _SELDOM, "unless kind lit: its own table asks for that"),
+        ((_TABLE % ("contents", "empty", "rest")) + _SELDOM, "unless contents remaining: its own table asks for that"),
+        (_SELDOM.replace("by: contents, is: remaining", "is: lit"), "unless: at most 3 different values of kind"),
+        (_SELDOM.replace("is: lit", "by: contents, is: empty"), "and never all there are"),
+        (
+            _SELDOM + "".join(f"      - {{is: k{n}, ko: 종류, en: Kind, to: paper}}\n" for n in range(3)),
+            "unless: at most 3 different values of kind",
+        ),
     ],
 )
 def test_a_fault_is_told_with_file_and_item(folder: Path, added: str, told: str) -> None:

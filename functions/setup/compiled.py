@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -36,8 +35,7 @@ from functions.shared.conditions import AXES, MATERIALS
 from functions.shared.decisions import Leaf, Node, paths, resolve
 from functions.shared.destinations import DESTINATIONS, OFFICIAL, allowed_by, segments
 from functions.shared.hangul import normal, sound, with_particle
-from functions.shared.matching import PART
-from functions.shared.phrases import LONGEST_NAME
+from functions.shared.parts import PART, Parts, may_have
 from functions.shared.regions import KOREA
 from functions.shared.rules import AUTHOR_TITLE, BASES, CASE, FEWEST, OUR_JUDGEMENT, holding, leaf_key
 
@@ -46,13 +44,11 @@ DICTIONARY_TITLE = "생활폐기물 분리배출 누리집 품목사전"
 #: The dictionary was read in May 2026.
 DICTIONARY_READ = date(2026, 5, 31)
 
-#: So many names of an item are joined with each word for a part of it.
-_WHOLES = 12
+#: The kind that a thing is where none is said that it might seldom be; there are so many of those.
+_USUAL, _SELDOM = "usual", 3
 
-#: A name that says in which state a thing is ("헌 옷", "참기름 남은 것") is joined with no part: the whole is meant.
-_STATED = re.compile(
-    r"남은|^폐|^헌|^빈|^새 |시든|마른|젖은|굳은|깨진|깨끗한|오래된|녹슨|고장|먹다|씹|쓴 |경우|(?:^| ). "
-)
+#: How the answer reads that is never given, because nobody is asked.
+_ANY_OTHER = Name(ko="그 밖의 것", en="Any other")
 
 #: Headings of the dictionary that stand for no destination of their own.
 _GROUPS = frozenset(
@@ -118,6 +114,12 @@ class Corpus:
             for number in numbers
         }
 
+    def names(self) -> tuple[frozenset[str], Parts]:
+        """What a question is read with (`phrases.Reading`): the keys of all names, and the parts behind them."""
+        named = [(row.id, key, name) for row in self.items for key, name in row.names.items()]
+        behind = [(row.id, row.doc["behind"]) for row in self.items if "behind" in row.doc]
+        return frozenset(key for _, key, _ in named), Parts.of(named, behind)
+
     def coverage(self) -> dict[str, Any]:
         """Figures for people: how much is covered, on what basis, how old."""
         items = self.entries.items.values()
@@ -152,6 +154,10 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, ensure_ascii=False, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
+class _Seldom(Decide):
+    """A question that nobody is asked (`unless`)."""
+
+
 class _Compiler:
     """Turns entries into rows, noting everything that does not fit."""
 
@@ -161,6 +167,8 @@ class _Compiler:
         self.defaults: dict[str, str] = {}
         self.trees: dict[str, Node] = {}
         self.apart: dict[str, Item] = {}
+        #: Item → what finds its parts behind its names.
+        self.behind: dict[str, dict[str, Any]] = {}
 
     def run(self) -> None:
         for source in self.entries.sources.values():
@@ -273,8 +281,8 @@ class _Compiler:
     # --- items and their decision tables
 
     def _apart(self) -> None:
-        """Parts that are asked about alone ("샴푸통 펌프", "물티슈 캡"): each is a small item of its own, or another
-        name of the item whose way it goes.
+        """Parts that are asked about alone ("물티슈 캡"): each is a small item, unless it goes the way of
+        another. What finds it stands with the whole (functions/shared/parts.py).
         """
         items = self.entries.items
         taken = {sound(name) for item in items.values() for name in (item.name.ko, *item.aliases, item.name.en)}
@@ -283,34 +291,31 @@ class _Compiler:
             for part in item.alone:
                 if not part.words:
                     self._problem(item.id, f"part {part.id}: asked about alone, it needs words")
-        asked = [(item, part) for item in items.values() for part in (*item.parts, *item.alone) if part.words]
-        for item, part in asked:
-            joined = _joined(item, part)
-            names = {sound(name): name for name, ends in joined.items() if taken.isdisjoint(ends)}
-            taken |= names.keys()
-            called, entry = list(names.values()), f"{item.id}{PART}{part.id}"
-            if not called:
-                self._problem(item.id, f"part {part.id}: every name that its words make is another's")
-            elif entry in self.apart:
-                self._problem(item.id, f"part {part.id}: there are two")
-            elif part.item is None:
-                apart = {
-                    "id": item.id,
-                    "name": {"ko": f"{item.name.ko} {part.name.ko}", "en": f"{part.name.en} ({item.name.en})"},
-                    "aliases": called,
-                    "to": part.to,
-                    "basis": part.basis,
-                    "source": part.source,
-                }
-                self.apart[entry] = Item.model_validate(apart).model_copy(update={"id": entry})
-                self.entries.where[entry] = f"{self.entries.where[item.id]}: part {part.id}"
-            elif same := items.get(part.item):
-                items[same.id] = same.model_copy(update={"aliases": [*same.aliases, *called]})
-            else:
-                self._problem(item.id, f"part {part.id}: item {part.item} does not exist")
+            wholes = [name for name in (item.name.ko, *item.aliases) if may_have(name)]
+            words: dict[str, tuple[str, str]] = {}
+            others: list[str] = []
+            for part in (part for part in (*item.parts, *item.alone) if part.words):
+                entry = f"{item.id}{PART}{part.id}"
+                own = {sound(word): word for word in part.words if sound(word) not in words}
+                not_it = _taken(wholes, own, taken)
+                if len(not_it) == len(wholes) * len(own):
+                    self._problem(item.id, f"part {part.id}: every name that its words make is another's")
+                elif entry in self.apart:
+                    self._problem(item.id, f"part {part.id}: there are two")
+                elif part.item is None:
+                    called = {"ko": f"{item.name.ko} {part.name.ko}", "en": f"{part.name.en} ({item.name.en})"}
+                    apart = {"id": item.id, "name": called, "to": part.to, "basis": part.basis, "source": part.source}
+                    self.apart[entry] = Item.model_validate(apart).model_copy(update={"id": entry})
+                    self.entries.where[entry] = f"{self.entries.where[item.id]}: part {part.id}"
+                elif part.item not in items:
+                    self._problem(item.id, f"part {part.id}: item {part.item} does not exist")
+                words |= {key: (part.item or entry, word) for key, word in own.items()}
+                others += not_it
+            if words:
+                self.behind[item.id] = {"words": words, "not_it": others}
 
     def _item(self, item: Item) -> None:
-        item = self._unless_soiled(item)
+        item = self._unless_soiled(self._unless(item))
         for official in item.official:
             unknown = [s for s in segments(official) if s not in OFFICIAL and s not in _GROUPS]
             if unknown:
@@ -336,16 +341,52 @@ class _Compiler:
             "official": item.official,
             "regional": [],
         }
-        if item.id in self.apart:  # its title may be the name of another: only what it was given is found
-            names = {sound(name): name for name in reversed([*item.aliases, item.name.en])}
-            self.corpus.items.append(ItemRow(item.id, "part", item.name.ko, item.name.en, doc, names))
+        if item.id in self.behind:
+            doc["behind"] = self.behind[item.id]
+        if item.id in self.apart:  # by no name of its own
+            self.corpus.items.append(ItemRow(item.id, "part", item.name.ko, item.name.en, doc, {}))
         else:
             self._row(item.id, "item", item.name, item.aliases, doc, item.said)
+
+    def _unless(self, item: Item) -> Item:
+        """The item with a question that nobody is asked around its own table, for each axis of its `unless`."""
+        broken = any(self._leaf(item, outcome) is None for outcome, _ in _ends(item.decide, item, ()))
+        if broken or (item.decide and (item.to or item.disagreement)):
+            return item  # told by whoever comes next
+        for by in dict.fromkeys(seldom.by for seldom in item.unless):
+            asked = _values(item.decide, by)
+            all_said = [seldom for seldom in item.unless if seldom.by == by]
+            said = {seldom.value: seldom for seldom in all_said}
+            for value in said:
+                if value in (*asked, _USUAL) or "rest" in asked:
+                    self._problem(item.id, f"unless {by} {value}: its own table asks for that")
+            values = MATERIALS if by == "material" else AXES[by] or (_USUAL, *asked)
+            others = [value for value in values if value not in said]
+            if len(said) != len(all_said) or len(said) > _SELDOM or not others:
+                self._problem(item.id, f"unless: at most {_SELDOM} different values of {by}, and never all there are")
+                continue
+            kept = ("decide",) if item.decide else ("to", "family", "basis", "source", "disagreement")
+            usual = Option.model_validate({"is": others, "ko": _ANY_OTHER.ko, "en": _ANY_OTHER.en})
+            options = [
+                Option.model_validate(
+                    {"is": value, "basis": OUR_JUDGEMENT}
+                    | seldom.model_dump(exclude={"by", "value"}, exclude_unset=True)
+                )
+                for value, seldom in said.items()
+            ]
+            decide = _Seldom(
+                by=by,
+                ask=Name(ko=f"어떤 {item.name.ko}인가요?", en=f"Which {item.name.en}?"),
+                assume=others[0],
+                options=[usual.model_copy(update={name: getattr(item, name) for name in kept}), *options],
+            )
+            item = item.model_copy(update={"decide": decide, "to": None, "disagreement": None})
+        return item
 
     def _unless_soiled(self, item: Item) -> Item:
         """The item with what its families say of soiled things, where its own table does not ask for dirt."""
         leaves = [self._leaf(item, outcome) for outcome, _ in _ends(item.decide, item, ())]
-        if any(leaf is None for leaf in leaves) or _asks(item.decide, "dirt"):
+        if any(leaf is None for leaf in leaves) or _values(item.decide, "dirt"):
             return item
         if item.decide is None:
             decide = self._soiled(item, item)
@@ -400,10 +441,9 @@ class _Compiler:
         options = [self._option(item, option, rest) for option in decide.options]
         if None in options:
             return None
-        tree = cast(
-            Node,
-            {"by": decide.by, "ko": decide.ask.ko, "en": decide.ask.en, "assume": decide.assume, "options": options},
-        )
+        asking = {"by": decide.by, "ko": decide.ask.ko, "en": decide.ask.en, "assume": decide.assume}
+        seldom = {"seldom": True} if isinstance(decide, _Seldom) else {}
+        tree = cast(Node, {**asking, **seldom, "options": options})
         bounds = [bound for option in decide.options for bound in (option.effective_from, option.effective_to)]
         for day in sorted({self.today, *filter(None, bounds)}):
             values = [v for option in decisions.active(cast(Any, tree), day) for v in option["values"]]
@@ -469,7 +509,8 @@ class _Compiler:
             to = leaves[key]["to"]
             classes = [c for c in item.official if set(to) & allowed_by(c)]
             words = {self._word(item, outcome, classes) for outcome, _ in reached}
-            own = words - self._soil or words
+            added = self._soil | ({(OUR_JUDGEMENT, None, None)} if item.unless else set())
+            own = words - added or (words if len(words) == 1 else {(OUR_JUDGEMENT, None, None)})
             if len(own) > 1:
                 self._problem(item.id, f"outcome {key} has two different bases, sources or disagreements")
             basis, source, disagreement = own.pop()
@@ -504,7 +545,8 @@ class _Compiler:
     @staticmethod
     def _sentence(item: Item, to: list[str], cases: list[tuple[str, ...]]) -> str:
         name = with_particle(item.name.ko, "은", "는")
-        if cases:
+        cases = [tuple(answer for answer in case if answer != _ANY_OTHER.ko) for case in cases]
+        if cases and all(cases):
             said = " 또는 ".join(", ".join(f"‘{answer}’" for answer in case) for case in cases)
             name = f"{said}{with_particle(cases[-1][-1], '이', '').removeprefix(cases[-1][-1])}{CASE}{name}"
         if len(to) == 1:
@@ -623,27 +665,23 @@ class _Compiler:
                     self._problem(row.id, f"only {count} rules hold for {facts or 'it'}; at least {FEWEST} are needed")
 
 
-def _joined(item: Item, part: Part) -> dict[str, set[str]]:
-    """What people call a part of an item, its name and the shorter others before every word for the part; with the
-    keys of each and of its ends that say more than the part ("종이 상자" in "치킨 종이 상자").
+def _taken(wholes: Iterable[str], words: Iterable[str], taken: Container[str]) -> list[str]:
+    """Keys of what names of a whole and words (keys) for a part make, but another thing is called, wholly or in an end
+    that says more than the part ("종이 상자" in "치킨 종이 상자").
     """
-    others = [
-        name for name in item.aliases if not name.isascii() and part.words[0] not in name and not _STATED.search(name)
-    ]
-    found = {}
-    for word in part.words:
-        for whole in [item.name.ko, *sorted(others, key=len)][:_WHOLES]:
-            ends = [" ".join([*whole.split()[first:], word]) for first in range(len(whole.split()))]
-            if len(normal(ends[0])) <= LONGEST_NAME:
-                found[ends[0]] = set(map(sound, ends))
+    found = []
+    for whole in wholes:
+        ends = [sound(" ".join(whole.split()[first:])) for first in range(len(whole.split()))]
+        found += [ends[0] + word for word in words if any(end + word in taken for end in ends)]
     return found
 
 
-def _asks(decide: Decide | None, axis: str) -> bool:
-    """Whether a decision table asks for that axis anywhere."""
+def _values(decide: Decide | None, axis: str) -> list[str]:
+    """The values of that axis that a decision table asks for anywhere."""
     if decide is None:
-        return False
-    return decide.by == axis or any(_asks(option.decide, axis) for option in decide.options)
+        return []
+    own = [value for option in decide.options for value in option.values] if decide.by == axis else []
+    return list(dict.fromkeys([*own, *(v for option in decide.options for v in _values(option.decide, axis))]))
 
 
 def _ends(

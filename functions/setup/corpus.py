@@ -175,6 +175,19 @@ class Decide(_Entry):
     options: list[Option] = Field(min_length=2, max_length=4)
 
 
+class Unless(Outcome):
+    """A kind or state of an item that goes elsewhere than its table says, seldom enough that nobody is asked for it:
+    it holds where it is said. `words` give it away; `is` is a value of the axis, or any word for a `kind`. It is our
+    own judgement unless it names another basis."""
+
+    by: Axis = "kind"
+    value: Text = Field(alias="is")
+    ko: Text
+    en: Text
+    to: Codes
+    words: list[Text] = Field(default_factory=list)
+
+
 class Part(_Entry):
     """A part that goes elsewhere, at least by itself: to a destination, or the way of another item. `text` replaces
     the composed sentence of the whole's guide. `words` are what people call it behind the name of the whole, where they
@@ -208,6 +221,7 @@ class Item(Outcome):
     said: list[Text] = Field(default_factory=list)
     official: dict[str, list[int]] = Field(default_factory=dict)
     decide: Decide | None = None
+    unless: list[Unless] = Field(default_factory=list)
     parts: list[Part] = Field(default_factory=list)
     alone: list[Part] = Field(default_factory=list)
     rules: Rules = Field(default_factory=dict)

@@ -75,9 +75,7 @@ def build(database: Database, corpus: Corpus, embedder: Embeds, say: Callable[[s
             seconds=perf_counter() - started,
         )
         _describe(tx, summary, _calibrated(tx, corpus.items, embedder) if names or gone else None)
-        _approximate(
-            tx, "item_names", sum(len(row.names) + len(row.said) for row in corpus.items if row.kind != "part")
-        )
+        _approximate(tx, "item_names", summary.names)
         _approximate(tx, "rules", summary.rules)
     with database.transaction() as tx:
         tx.execute("ANALYZE items, item_names, rules")
@@ -110,9 +108,7 @@ def _items(tx: Tx, rows: Sequence[ItemRow]) -> int:
 def _names(tx: Tx, rows: Sequence[ItemRow], embedder: Embeds, say: Callable[[str], None]) -> tuple[int, int]:
     """How many names were embedded and how many removed."""
     wanted = {(row.id, key): (phrase, True, False) for row in rows for key, phrase in row.said.items()}
-    wanted |= {
-        (row.id, key): (name, row.kind == "item", row.kind != "part") for row in rows for key, name in row.names.items()
-    }
+    wanted |= {(row.id, key): (name, row.kind == "item", True) for row in rows for key, name in row.names.items()}
     stored = {
         (row["item_id"], row["key"]): (row["name"], row["embedded"], row["is_name"])
         for row in tx.execute("SELECT item_id, key, name, is_name, embedding IS NOT NULL AS embedded FROM item_names")

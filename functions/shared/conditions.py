@@ -173,7 +173,7 @@ _WORDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "dirt",
         "oily",
         (
-            rf"기름기?(?:때)?{_JOSA}{_SOME}(?:묻|밴|배|뱄|낀|끼|찌든|범벅|튄|튀|얼룩|많|흥건|쩔|잔뜩|투성)[가-힣]*|기름진|기름때",
+            rf"(?:기름|식용유|오일){_JOSA}{_SOME}(?:먹은|머금은)|기름기?(?:때)?{_JOSA}{_SOME}(?:묻|밴|배|뱄|낀|끼|찌든|범벅|튄|튀|얼룩|많|흥건|쩔|잔뜩|투성)[가-힣]*|기름진|기름때",
             r"\b(?:oily|greasy|grease|(?<!no )(?<!without )oil[ -]stain(?:s|ed)?|covered in oil)\b",
         ),
     ),
@@ -301,6 +301,11 @@ _NOT_OF = re.compile(
     r"\s?(?:[가-힣]{1,4}\s?)?(?:이|은|는|가)?\s?(?:아니[고라]|아닌|말고)|"
     r"\s?(?:이|재질이?)?\s?[건인]지\s?[^,.?]{0,14}?\s?(?:모르|몰라|헷갈|애매)"
 )
+#: Behind a material that only a part of it is of: "쇠못 박힌 나무 팔레트", "플라스틱 손잡이 달린 국자".
+_OF_PART = re.compile(
+    r"\s?(?:[가-힣]{1,5}?(?:이|가|도)?\s?)?(?:박[힌혀]|달[린려]|붙[은어]|끼[운워])(?=[가-힣]*\s?[가-힣])|"
+    r"\s?(?:손잡이|자루|뚜껑|마개|다리|테두리|장식|고리|끈)(?:이|가|도)?\s?있는(?!데)(?=[가-힣]*\s?[가-힣])"
+)
 #: Behind a material that names the bin: "종이류 맞죠", "플라스틱에 넣어도", "비닐인가요".
 _BIN = re.compile(
     r"류(?![가-힣]*\s?(?:컵|통|병))|\s?(?:쓰레기(?!통|봉)|(?:분리)?수거함|칸에|함에)|"
@@ -325,6 +330,6 @@ def read(text: str) -> State:
     said: dict[str, str] = {}
     text = canonical(text)
     for axis, value, _, end in find(text):
-        if axis != "material" or not (_NOT_OF.match(text, end) or _BIN.match(text, end)):
+        if axis != "material" or not any(other.match(text, end) for other in (_NOT_OF, _OF_PART, _BIN)):
             said.setdefault(axis, value)
     return State(**said)

@@ -36,13 +36,15 @@ class Option(TypedDict):
 
 @final
 class Question(TypedDict):
-    """`assume` is the value taken where nobody said; without it, the question is put to the citizen."""
+    """`assume` is the value taken where nobody said; without it, the question is put to the citizen. `seldom`: any
+    other value is, and nobody is ever asked."""
 
     by: str
     ko: str
     en: str
     assume: str | None
     options: list[Option]
+    seldom: NotRequired[bool]
 
 
 Node = Leaf | Question
@@ -67,7 +69,7 @@ def resolve(node: Node, facts: Mapping[str, str], on: date) -> Resolution:
         return Resolution((node,))
     options = active(node, on)
     known = facts.get(node["by"])
-    for value in (known,) if known else (node["assume"],):
+    for value in (known, node["assume"] if not known or node.get("seldom") else None):
         for option in options:
             if value in option["values"]:
                 return resolve(option["then"], facts, on)
@@ -78,10 +80,11 @@ def resolve(node: Node, facts: Mapping[str, str], on: date) -> Resolution:
 
 
 def outcomes(node: Node, on: date) -> list[Leaf]:
-    """Every outcome there is for a clean thing on that day, whatever else is usually assumed."""
+    """Every outcome there is for a clean thing on that day, whatever else is usually assumed, but what is seldom."""
     if "to" in node:
         return [node]
-    options = [o for o in active(node, on) if node["by"] != "dirt" or "clean" in o["values"]]
+    only = "clean" if node["by"] == "dirt" else node["assume"] if node.get("seldom") else None
+    options = [o for o in active(node, on) if only is None or only in o["values"]]
     return [leaf for option in options for leaf in outcomes(option["then"], on)]
 
 
@@ -93,15 +96,16 @@ def active(question: Question, on: date) -> list[Option]:
 
 def said(node: Node, text: str) -> dict[str, str]:
     """Axis → value for every option whose words occur in `text` (a normal form): what the item's own table
-    understands.
+    understands. The longest word counts.
     """
     found: dict[str, str] = {}
+    longest: dict[str, int] = {}
     for question in questions(node):
-        longest = 0
+        by = question["by"]
         for option in question["options"]:
             for word in option["words"]:
-                if len(word) > longest and _affirmed(word, text):
-                    longest, found[question["by"]] = len(word), option["values"][0]
+                if len(word) > longest.get(by, 0) and _affirmed(word, text):
+                    longest[by], found[by] = len(word), option["values"][0]
     return found
 
 
@@ -114,10 +118,21 @@ _DENIED = re.compile(
 )
 
 
+#: What "안" before a word denies: "안 씻은", not "용기 안 은박".
+_DONE = re.compile(
+    r"씻|닦|빨[은았]|헹|물[든들]|묻|젖|달린|붙은|박힌|찢|깨|썩|먹|쓴|쓰던|뜯|굳|말린|묶|코팅|세척|접[은힌]|들어"
+)
+#: Letters before "물" with which it is another word: "선물 든", "국물 들었던".
+_NO_WATER = "선국작생용식나해동건보폐오산"
+
+
 def _affirmed(word: str, text: str) -> bool:
     start = text.find(word)
     while start >= 0:
-        if not _DENIED.match(text, start + len(word)):
+        before = text[start - 1 : start]
+        denied = before == "안" and _DONE.match(word)
+        another = before and before in _NO_WATER and word.startswith("물")
+        if not (denied or another or _DENIED.match(text, start + len(word))):
             return True
         start = text.find(word, start + 1)
     return False

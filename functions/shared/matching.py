@@ -14,6 +14,7 @@ from typing import Any
 
 from functions.shared import topics
 from functions.shared.hangul import SLIP, distance, normal, slips
+from functions.shared.parts import PART
 from functions.shared.phrases import Reading, Span
 from functions.shared.weights import BY_MEANING, BY_NAME, NONE_BY_MEANING, NONE_BY_NAME
 from functions.shared.wording import LIKELY, OTHER
@@ -62,9 +63,6 @@ FEATURES = (
 )
 #: What speaks for none of the candidates.
 NONE_FEATURES = ("bias", "other_topic", "elsewhere", "strange", "said", "near", "disposal", "outside", "worded")
-
-#: Stands between an item's id and that of a part that is asked about alone.
-PART = "--"
 
 #: How much more a name counts in the crowd that is nearer by one (a cosine).
 _NEARER = 8.0

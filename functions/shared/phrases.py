@@ -8,7 +8,7 @@ than what stands before. Standard library only.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -16,6 +16,7 @@ from itertools import pairwise
 from functions.shared import topics
 from functions.shared.conditions import find
 from functions.shared.hangul import canonical, sound
+from functions.shared.parts import Parts
 
 #: What a letter does in the sentence. THING letters must be accounted for by the name that is found; a VERB that is
 #: neither throwing away nor using something casts doubt; the rest is expected around a name.
@@ -23,7 +24,7 @@ THING, FILLER, CONDITION, PARTICLE, ASKING, VERB = range(6)
 
 LONGEST_NAME = 18  # letters; longer names of the corpus are found by their meaning only
 _LONGEST_TEXT = 80  # letters of a question that are looked at
-_WINDOWS = 8  # phrases that are compared letter by letter
+_WINDOWS = 6  # phrases that are compared letter by letter
 
 _BIN = (
     r"(?:음식물|음쓰|일반|종량제|재활용|플라스틱|비닐|종이팩|종이|캔|고철|불연성|불연|스티로폼|유리병|유리|의류|"
@@ -33,7 +34,7 @@ _HOLDER = r"(?:쓰레기|봉지|마대|수거함|폐기물|류|함|통)"
 _MAY = r"(?:\s?(?:되|돼|될|하)[가-힣]*)?"
 _ASKING = (
     rf"{_BIN}\s?{_HOLDER}?\s?(?:으로|로|에다가?|에)\s?(?:그냥\s?|같이\s?|함께\s?)?"
-    rf"(?:버[려리릴렸]|넣|배출|내놓|내도|분류|가야|가나|담)[가-힣]*{_MAY}",
+    rf"(?:버[려리릴렸]|넣|배출|내놓|내도|분류|가야|가나|담(?!은|긴|겨))[가-힣]*{_MAY}",
     rf"{_BIN}\s?{_HOLDER}?\s?(?:인가요?|인지|이야|야|에요|이에요|예요|이예요|죠|입니까|맞나요?|맞아요?)",
     rf"(?<![가-힣]){_BIN}\s?{_HOLDER}?\s?(?:아님|아니[가-힣]*|아닌[가-힣]*|임(?![가-힣])|행(?![가-힣])|맞[가-힣]*)",
     rf"(?:아니면|or)\s?{_BIN}\s?{_HOLDER}?",
@@ -108,15 +109,20 @@ _HOLDS = re.compile(
 _BESIDE = re.compile(r"(?:with|without|from|inside)(?:the|a|my)?$")
 #: What is said of a thing that is not the one asked about: it is denied, or dealt with already.
 _DONE_WITH = re.compile(
-    r"말고|빼고|빼놓고|뺐[고는]|제외|아니[고라]|(?:버렸|냈|내놨|넣었|먹었|마셨|줬|치웠|뗐|팔았|모았|챙겼|재활용했)(?:고|는데|지만)|"
+    r"말고|빼고|빼놓고|뺐[고는어음]|제외|아니[고라]|(?:버렸|냈|내놨|넣었|먹었|마셨|줬|치웠|뗐|팔았|모았|챙겼|재활용했)(?:고|는데|지만)|"
     r"(?:버리|떼|팔|주|(?<!모)두|씻|재활용하)고|떼서|재활용인데|멀쩡|괜찮"
 )
 _FARTHEST = 14  # letters behind a name where that is looked for
-#: Behind a part: it is still on, or it is asked whether it comes off; the whole is meant ("라벨 안 떼지는").
+#: Behind a part: it is still on, or came off, or it is what is wrong with the whole, which is meant ("라벨 안 떼지는",
+#: "손잡이가 부러졌어요"; not "부러진 거", which is a part by itself).
 _OF_WHOLE = re.compile(
-    r"(?:이|은|는)다?뗐|"
-    r"(?:이|가|을|를|은|는|도)?(?:따로|다|꼭|잘)?(?:스티커)?(?:(?:안|못)(?:떼|뗀|뗐|떨어|빼|뺀|뺐|분리|제거)|떼(?:야|나|는|고|서|면|도)|"
-    r"(?:분리|제거)(?:해|하)|달[린려]|붙[은어었]|있는|있어|없|포함|째|같이)"
+    r"(?:이|은|는)다?뗐|에(?!서|요|해당)|"
+    r"(?:이|가|을|를|은|는|도|만)?(?:따로|다|꼭|잘|이미)?(?:스티커)?"
+    r"(?:(?:안|못)(?:떼|뗀|뗐|떨어|빼|뺀|뺐|분리|제거|빠|열|닫|돌|나오|들어|켜)|떼(?:야|나|는|고|서|면|도)|"
+    r"(?:분리|제거)(?:해|하)|달[린려]|붙[은어었]|있는|있어|들어(?:있|간)|없|포함|째|같이|자국|꽂|딴|연채|열린)|"
+    r"(?:이|가|은|는|도)?(?:한쪽이?|한짝이?|하나가?|다|좀|조금|자꾸|똑|뚝|완전히?)*"
+    r"(?:부러[지졌짐져]|끊어[지졌짐져]|끊[겼김]|무[뎌뎠]|튀어나|뜯[겼기]|뜯어[졌짐져]|나[갔감가]|망가[지졌짐져]|헐거|헐렁|닳[았음]|늘어[났나졌짐]|"
+    r"떨어[지진져졌짐]|휘었|휘어|휨|고장[났남나]|덜렁|덜덜|빠[졌짐]|새[요고서]|샘|터[졌짐])"
 )
 #: Only that part of it is broken, gone or not meant: it is not what is asked about.
 _NOT_ALONE = re.compile(
@@ -133,7 +139,7 @@ _SHARED = re.compile(_HOLDS.pattern + "$|(?:뼈|배터리|충전기|가방|필�
 _PLACE = re.compile(
     r"(?:에서?|의)?(?:위|안|속|밑|겉|앞|뒤|바닥)?쪽?(?:에서?|의)?"
     r"(?:(?:뜯어|떼어?|빼|잘라|벗겨|분해해|부숴)서?(?:낸|내고|나온)|(?:뜯고|떼고|빼고|분해하고|부수고)(?:난|남은|나온)|"
-    r"나온|떨어(?:진|져나온)|뗀|뺀|뜯은|자른|벗긴|분리한|분해한|떼어놓은|빼놓은)?"
+    r"나온|든|들어있는|들어있던|박힌|떨어(?:진|져나온)|뗀|뺀|뜯은|자른|벗긴|분리한|분해한|떼어놓은|빼놓은)?"
 )
 #: What it is dirty with or what sticks to it, before the thing itself: "물 새는 세탁기".
 _STAINED = re.compile(
@@ -198,7 +204,7 @@ class Place:
 class Reading:
     """A question taken apart. Letters are what `hangul.normal` leaves; positions count them."""
 
-    def __init__(self, text: str, keys: Container[str] = (), parts: Container[str] = ()) -> None:
+    def __init__(self, text: str, keys: Container[str] = (), parts: Parts | None = None) -> None:
         self.text = canonical(text)
         self._places: dict[Span, Place] = {}
         #: Whether it speaks of throwing away at all; a bare name does not, and need not.
@@ -223,10 +229,14 @@ class Reading:
         there = {(span.start, span.end) for span in self.said}
         compounds = (span for span in self._compounds() if span.key in keys)
         self.said += [span for span in compounds if (span.start, span.end) not in there]
-        self.said = [span for span in self.said if span.key not in parts or self._by_itself(span.end)]
+        #: Key of what was said → the part it names, and how that is written.
+        self.parts: dict[str, tuple[str, str]] = {}
+        if parts:
+            self.said += list(self._parts(parts, self._behind(parts)))
         self.said = self._widest()
-        self.said += [span for span in self._parts() if span.key in parts and self._by_itself(span.end)]
-        self.said = self._widest()
+        if parts:
+            self.said += list(self._parts(parts, self._apart()))
+            self.said = self._widest()
         known = {i for span in self.said for i in range(span.start, span.end)}
         #: Letters that name something we do not know.
         self.unknown = [role == THING and i not in known and not self._tells(i) for i, role in enumerate(self.roles)]
@@ -429,9 +439,35 @@ class Reading:
     def _widest(self) -> list[Span]:
         return [span for span in self.said if not any(span.within(other) for other in self.said)]
 
-    def _parts(self) -> Iterator[Span]:
+    def _parts(self, parts: Parts, pairs: Iterable[tuple[Span, Span]]) -> Iterator[Span]:
+        """The pairs of a whole and a word behind it that name a part which is asked about by itself."""
+        for whole, word in pairs:
+            key = whole.key + word.key
+            named = parts.named(whole.key, word.key) if key not in self.parts else None
+            if named and self._by_itself(word.end) and not self._asks(word):
+                self.parts[key] = named
+                letters = self.letters[whole.start : whole.end] + self.letters[word.start : word.end]
+                yield Span(whole.start, word.end, key, letters)
+
+    def _asks(self, word: Span) -> bool:
+        """Whether it is the beginning of what asks: "우산 대" in "우산 대형폐기물인가요"."""
+        on = range(word.start, word.end + (not self.starts[word.end]))
+        return all(self.roles[i] == ASKING for i in on) and not self.starts[word.end]
+
+    def _behind(self, parts: Parts) -> Iterator[tuple[Span, Span]]:
+        """Every name of something that has parts with whatever is written right behind it, where they may be one."""
+        for span in self.said:
+            for end in (
+                ()
+                if not parts.behind(span.key)
+                else range(span.end + 1, min(span.start + LONGEST_NAME, len(self.letters)) + 1)
+            ):
+                if self._may_be(Span(span.start, end, "")):
+                    yield span, self.span(span.end, end)
+
+    def _apart(self) -> Iterator[tuple[Span, Span]]:
         """The last name with what the question ends in, if only its state and place are told in between, or with what
-        it is alone about ("… 본체는 두고 줄만"), as the name of a part: 돌돌이 … 종이 → 돌돌이종이.
+        it is alone about ("… 본체는 두고 줄만"): 돌돌이 … 종이.
         """
         end = len(self.roles)
         while end and self.roles[end - 1] in (PARTICLE, ASKING, FILLER):
@@ -445,19 +481,25 @@ class Reading:
             for start, over, alone in words:
                 if span.end >= start or not self.starts[span.start]:
                     continue
-                if any(span.end <= other.start < start and not self._done(other.end) for other in self.said):
+                between = [other for other in self.said if span.end <= other.start and other.end <= start]
+                if not all(self._done(other.end) for other in between):
                     continue
-                between = range(span.end, start)
-                told = "".join(self.letters[i] for i in between if self.roles[i] not in (FILLER, CONDITION))
+                telling = (i for i in range(span.end, start) if self.roles[i] not in (FILLER, CONDITION))
+                told = "".join(self.letters[i] for i in telling)
                 if _PLACE.fullmatch(told) or (alone and len(told) <= _FARTHEST):
-                    letters = self.letters[span.start : span.end] + self.letters[start:over]
-                    yield Span(span.start, over, span.key + self.span(start, over).key, letters)
+                    yield span, self.span(start, over)
+        for first, last in pairwise(_words(self.roles, self.starts)):  # wherever they stand: "선풍기 낡은 날개 …"
+            if first[1] < last[0] and set(self.roles[first[1] : last[0]]) <= {FILLER, CONDITION}:
+                for span in (span for span in self.said if span.end == first[1]):
+                    yield span, self.span(last[0], last[1])
 
     def _by_itself(self, end: int) -> bool:
         """Whether a part that is named up to there is asked about, and no word of its own goes on."""
         over = self.starts[end] or self.roles[end] in (PARTICLE, ASKING, CONDITION, VERB)
         with_whole = not self.starts[end] and _WITH_WHOLE.match(self.letters, end)
-        return over and not with_whole and not _OF_WHOLE.match(self.letters, end)
+        further = any(self.roles[i] == THING and not self._tells(i) for i in range(end, len(self.roles)))
+        dealt_with = further and self._done(end)
+        return over and not (with_whole or dealt_with or _OF_WHOLE.match(self.letters, end))
 
     def _tells(self, i: int) -> bool:
         """Whether the word around letter `i` ends like one that tells something of a thing."""
@@ -478,21 +520,24 @@ class Reading:
 
     @cached_property
     def windows(self) -> list[Span]:
-        """Whole words that could be a name with a typo: one to three in a row, with and without particles, last ones
-        first.
+        """Whole words that could be a name with a typo: one to three in a row, last ones first, and then those with
+        what may be particles.
         """
-        found: dict[str, Span] = {}
+        bare: dict[str, Span] = {}
+        full: dict[str, Span] = {}
         words = list(_words(self.roles, self.starts))
         for last in range(len(words) - 1, -1, -1):
             for first in range(last, max(last - 3, -1), -1):
-                start, bare, full = words[first][0], words[last][1], words[last][2]
-                if any(self.roles[i] in (ASKING, FILLER, VERB) for i in range(start, bare)):
+                start, end, with_particle = words[first][0], words[last][1], words[last][2]
+                if any(self.roles[i] in (ASKING, FILLER, VERB) for i in range(start, end)):
                     break
-                for end in {bare, full}:
-                    span = self.span(start, end)
-                    if len(span.key) >= 4 and end - start <= LONGEST_NAME:
+                for found, over in ((bare, end), (full, with_particle)):
+                    span = self.span(start, over)
+                    if len(span.key) >= 4 and over - start <= LONGEST_NAME:
                         found.setdefault(span.key, span)
-        return list(found.values())[:_WINDOWS]
+        for key, span in full.items():
+            bare.setdefault(key, span)
+        return list(bare.values())[:_WINDOWS]
 
 
 def _leads(sound_of_letter: str) -> bool:

@@ -29,7 +29,8 @@ from functions.shared.findings import (
     outcome,
     parts,
 )
-from functions.shared.matching import PART, rank
+from functions.shared.matching import rank
+from functions.shared.parts import PART, Parts
 from functions.shared.phrases import Reading
 from functions.shared.postgres import Database, Tx, Unavailable
 from functions.shared.regions import KOREA, exception_for
@@ -119,6 +120,9 @@ class Rulebook:
             _SOUGHT,
             {
                 "said": [span.key for span in reading.said],
+                "part_keys": list(reading.parts),
+                "part_items": [item for item, _ in reading.parts.values()],
+                "part_names": [name for _, name in reading.parts.values()],
                 "windows": [] if reading.plain else [span.key for span in reading.windows],
                 "vector": literal(vector) if vector else None,
                 "model": names.model,
@@ -247,9 +251,10 @@ class Rulebook:
         """Every name of the index by its key, once a process and index: which words name something at all."""
         with self._database.transaction() as tx:
             index = _index(tx)
-            keys = {row["key"]: row["part"] for row in tx.execute(_KEYS)}
-        parts = frozenset(key for key, part in keys.items() if part)
-        self._names = _Names(index["version"], index["model"], frozenset(keys), parts)
+            names = [(row["item_id"], row["key"], row["name"]) for row in tx.execute(_NAMES)]
+            behind = [(row["id"], row["behind"]) for row in tx.execute(_BEHIND)]
+        keys = frozenset(key for _, key, _ in names)
+        self._names = _Names(index["version"], index["model"], keys, Parts.of(names, behind))
         return self._names
 
     def _vector(self, text: str, model: str) -> list[float] | None:
@@ -302,7 +307,7 @@ class _Names:
     version: str
     model: str
     keys: frozenset[str]
-    parts: frozenset[str]
+    parts: Parts
 
 
 def _worded(reading: Reading, text: str, vector: Sequence[float], model: str) -> tuple[dict[str, float], float]:
@@ -338,11 +343,8 @@ def _item(tx: Tx, item_id: str) -> dict[str, Any] | None:
     return tx.execute("SELECT * FROM items WHERE id = %s AND kind IN ('item', 'part')", (item_id,)).fetchone()
 
 
-#: The names' keys. Those of parts stay out of `is_name`: no typo is looked for among them.
-_KEYS = """
-SELECT key, bool_and(i.kind = 'part') AS part FROM item_names n JOIN items i ON i.id = n.item_id
-WHERE n.is_name OR i.kind = 'part' GROUP BY key
-"""
+_NAMES = "SELECT item_id, key, name FROM item_names WHERE is_name"
+_BEHIND = "SELECT id, doc -> 'behind' AS behind FROM items WHERE doc ? 'behind'"
 
 #: Names of what is thrown away, not texts about something else.
 OF_THINGS = "item_id NOT IN (SELECT id FROM items WHERE kind = 'outside')"
@@ -358,6 +360,9 @@ AND {OF_THINGS} ORDER BY embedding <=> %(vector)s::vector LIMIT 40
 _SOUGHT = f"""
 WITH said AS (
     SELECT item_id, key, name, NULL::text AS phrase FROM item_names WHERE key = ANY(%(said)s)
+    UNION ALL
+    SELECT item_id, key, name, NULL
+    FROM unnest(%(part_items)s::text[], %(part_keys)s::text[], %(part_names)s::text[]) AS p(item_id, key, name)
 ), alike AS (
     SELECT near.item_id, near.key, near.name, w.phrase
     FROM unnest(%(windows)s::text[]) AS w(phrase)
@@ -386,7 +391,8 @@ WITH said AS (
     CROSS JOIN LATERAL jsonb_array_elements_text(c.doc -> 'options') AS o(id)
     WHERE NOT EXISTS (SELECT 1 FROM wanted WHERE item_id = o.id)
 )
-SELECT x.version, x.model, x.near_low, x.near_high, i.id, i.kind, i.name_ko, i.name_en, i.doc, e.hits, e.crowd, (
+SELECT x.version, x.model, x.near_low, x.near_high, i.id, i.kind, i.name_ko, i.name_en, i.doc - 'behind' AS doc,
+e.hits, e.crowd, (
     SELECT max(1 - ((n.embedding - x.centre) <=> (%(vector)s::vector - x.centre))) FROM item_names n
     WHERE n.item_id = i.id AND %(vector)s::vector IS NOT NULL
 ) AS near

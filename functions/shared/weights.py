@@ -1,28 +1,28 @@
 """Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    3.733,  # exact
-    -0.801,  # sounds
-    2.025,  # inside
-    2.436,  # alike
-    2.254,  # length
-    -1.380,  # aside
-    -0.147,  # next
-    0.175,  # held
-    -1.134,  # tells
-    -0.503,  # done
-    0.952,  # later
-    -0.166,  # after
-    -0.222,  # joined
-    1.271,  # cover
-    0.617,  # most
-    -0.023,  # whole
-    0.500,  # head
-    0.062,  # head_length
-    -0.037,  # head_first
-    0.055,  # head_last
-    -1.707,  # word
-    -1.790,  # word_of
+    3.643,  # exact
+    -0.905,  # sounds
+    1.987,  # inside
+    2.595,  # alike
+    2.211,  # length
+    -1.316,  # aside
+    -0.078,  # next
+    0.220,  # held
+    -1.142,  # tells
+    -0.391,  # done
+    1.104,  # later
+    -0.077,  # after
+    -0.244,  # joined
+    1.173,  # cover
+    0.718,  # most
+    0.026,  # whole
+    0.530,  # head
+    0.059,  # head_length
+    -0.054,  # head_first
+    0.120,  # head_last
+    -1.645,  # word
+    -1.784,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
@@ -35,58 +35,58 @@ BY_NAME = (
     0.000,  # worded_at_all
 )
 BY_MEANING = (
-    1.005,  # exact
-    -0.419,  # sounds
-    0.361,  # inside
-    1.540,  # alike
-    0.092,  # length
-    0.191,  # aside
-    -0.227,  # next
-    0.131,  # held
-    -0.193,  # tells
-    -0.665,  # done
-    0.770,  # later
-    0.075,  # after
-    0.067,  # joined
-    0.877,  # cover
-    0.784,  # most
-    1.020,  # whole
-    0.622,  # head
-    -0.303,  # head_length
-    -0.009,  # head_first
-    0.640,  # head_last
-    0.919,  # word
-    -0.291,  # word_of
-    0.237,  # option
-    1.252,  # near
-    -0.413,  # nearest
-    -0.089,  # first
-    1.705,  # near_unsaid
-    1.445,  # crowd
-    -1.617,  # alike_far
-    -1.543,  # said_far
-    2.398,  # worded
-    0.209,  # worded_at_all
+    0.984,  # exact
+    -0.407,  # sounds
+    0.368,  # inside
+    1.547,  # alike
+    0.032,  # length
+    0.179,  # aside
+    -0.178,  # next
+    0.038,  # held
+    -0.145,  # tells
+    -0.468,  # done
+    0.799,  # later
+    0.087,  # after
+    -0.052,  # joined
+    0.898,  # cover
+    0.887,  # most
+    1.104,  # whole
+    0.607,  # head
+    -0.275,  # head_length
+    -0.059,  # head_first
+    0.655,  # head_last
+    0.958,  # word
+    -0.196,  # word_of
+    0.261,  # option
+    1.166,  # near
+    -0.418,  # nearest
+    -0.120,  # first
+    1.717,  # near_unsaid
+    1.604,  # crowd
+    -1.675,  # alike_far
+    -1.525,  # said_far
+    2.389,  # worded
+    0.217,  # worded_at_all
 )
 NONE_BY_NAME = (
-    0.333,  # bias
-    3.034,  # other_topic
-    7.124,  # elsewhere
-    0.422,  # strange
-    0.541,  # said
+    0.349,  # bias
+    3.014,  # other_topic
+    7.113,  # elsewhere
+    0.365,  # strange
+    0.553,  # said
     0.000,  # near
-    -1.008,  # disposal
+    -0.991,  # disposal
     0.000,  # outside
     0.000,  # worded
 )
 NONE_BY_MEANING = (
-    0.409,  # bias
-    1.547,  # other_topic
-    3.107,  # elsewhere
-    0.787,  # strange
-    -0.774,  # said
-    1.542,  # near
-    -0.623,  # disposal
-    2.160,  # outside
+    0.490,  # bias
+    1.536,  # other_topic
+    3.076,  # elsewhere
+    0.770,  # strange
+    -0.764,  # said
+    1.579,  # near
+    -0.614,  # disposal
+    2.162,  # outside
     2.520,  # worded
 )
