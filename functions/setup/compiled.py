@@ -44,8 +44,8 @@ DICTIONARY_TITLE = "생활폐기물 분리배출 누리집 품목사전"
 #: The dictionary was read in May 2026.
 DICTIONARY_READ = date(2026, 5, 31)
 
-#: The kind that a thing is where none is said that it might seldom be; there are so many of those.
-_USUAL, _SELDOM = "usual", 3
+#: The kind a thing with `unless` is where no seldom one is said, and so many of those it may have for each axis.
+_USUAL, _MOST = "usual", 3
 
 #: How the answer reads that is never given, because nobody is asked.
 _ANY_OTHER = Name(ko="그 밖의 것", en="Any other")
@@ -362,8 +362,8 @@ class _Compiler:
                     self._problem(item.id, f"unless {by} {value}: its own table asks for that")
             values = MATERIALS if by == "material" else AXES[by] or (_USUAL, *asked)
             others = [value for value in values if value not in said]
-            if len(said) != len(all_said) or len(said) > _SELDOM or not others:
-                self._problem(item.id, f"unless: at most {_SELDOM} different values of {by}, and never all there are")
+            if len(said) != len(all_said) or len(said) > _MOST or not others:
+                self._problem(item.id, f"unless: at most {_MOST} different values of {by}, and never all there are")
                 continue
             kept = ("decide",) if item.decide else ("to", "family", "basis", "source", "disagreement")
             usual = Option.model_validate({"is": others, "ko": _ANY_OTHER.ko, "en": _ANY_OTHER.en})

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NotRequired, TypedDict, final
 
+from functions.shared.conditions import BEFORE_WATER
+
 
 @final
 class Leaf(TypedDict):
@@ -122,8 +124,6 @@ _DENIED = re.compile(
 _DONE = re.compile(
     r"씻|닦|빨[은았]|헹|물[든들]|묻|젖|달린|붙은|박힌|찢|깨|썩|먹|쓴|쓰던|뜯|굳|말린|묶|코팅|세척|접[은힌]|들어"
 )
-#: Letters before "물" with which it is another word: "선물 든", "국물 들었던".
-_NO_WATER = "선국작생용식나해동건보폐오산"
 
 
 def _affirmed(word: str, text: str) -> bool:
@@ -131,7 +131,7 @@ def _affirmed(word: str, text: str) -> bool:
     while start >= 0:
         before = text[start - 1 : start]
         denied = before == "안" and _DONE.match(word)
-        another = before and before in _NO_WATER and word.startswith("물")
+        another = before and before in BEFORE_WATER + "산" and word.startswith("물")
         if not (denied or another or _DENIED.match(text, start + len(word))):
             return True
         start = text.find(word, start + 1)

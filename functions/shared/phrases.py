@@ -146,6 +146,7 @@ _STAINED = re.compile(
     r"(?<![가-힣a-z])[가-힣a-z]+(?:\s?(?:묻은|묻힌|밴|배인|물든|튄|붙은|달라붙은|눌어붙은|엉겨붙은|닦은)|(?<![은운린한온던진])\s(?:새는|샌))"
     r"(?=\s[가-힣a-z]{2})(?!\s(?:것|건데|거[를도]|채로|경우|상태|부분|바람에|이유|중이))"
 )
+_NO_PARTS = Parts()
 _CIRCUMSTANCE = ("에", "에서", "로", "으로", "에다", "에다가", "에게", "까지", "부터")
 _ROLES = tuple(
     (role, re.compile("|".join(f"(?:{pattern})" for pattern in patterns)))
@@ -204,7 +205,7 @@ class Place:
 class Reading:
     """A question taken apart. Letters are what `hangul.normal` leaves; positions count them."""
 
-    def __init__(self, text: str, keys: Container[str] = (), parts: Parts | None = None) -> None:
+    def __init__(self, text: str, keys: Container[str] = (), parts: Parts = _NO_PARTS) -> None:
         self.text = canonical(text)
         self._places: dict[Span, Place] = {}
         #: Whether it speaks of throwing away at all; a bare name does not, and need not.
@@ -231,11 +232,8 @@ class Reading:
         self.said += [span for span in compounds if (span.start, span.end) not in there]
         #: Key of what was said → the part it names, and how that is written.
         self.parts: dict[str, tuple[str, str]] = {}
-        if parts:
-            self.said += list(self._parts(parts, self._behind(parts)))
-        self.said = self._widest()
-        if parts:
-            self.said += list(self._parts(parts, self._apart()))
+        for pairs in (self._behind, self._apart):
+            self.said += list(self._parts(parts, pairs(parts)))
             self.said = self._widest()
         known = {i for span in self.said for i in range(span.start, span.end)}
         #: Letters that name something we do not know.
@@ -429,12 +427,15 @@ class Reading:
 
     def _compounds(self) -> Iterator[Span]:
         """Two things with only descriptions in between, as one name: 피자 … 상자 → 피자상자."""
-        words = [(start, end) for start, end, _ in _words(self.roles, self.starts)]
-        for first, last in pairwise(words):
+        for first, last in self._described():
+            key = "".join(self._sounds[slice(*first)] + self._sounds[slice(*last)])
+            yield Span(first[0], last[1], key, self.letters[slice(*first)] + self.letters[slice(*last)])
+
+    def _described(self) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+        """Two words for things (start and end of each) with only descriptions in between."""
+        for first, last in pairwise((start, end) for start, end, _ in _words(self.roles, self.starts)):
             if first[1] < last[0] and set(self.roles[first[1] : last[0]]) <= {FILLER, CONDITION}:
-                key = "".join(self._sounds[first[0] : first[1]] + self._sounds[last[0] : last[1]])
-                letters = self.letters[first[0] : first[1]] + self.letters[last[0] : last[1]]
-                yield Span(first[0], last[1], key, letters)
+                yield first, last
 
     def _widest(self) -> list[Span]:
         return [span for span in self.said if not any(span.within(other) for other in self.said)]
@@ -451,23 +452,19 @@ class Reading:
 
     def _asks(self, word: Span) -> bool:
         """Whether it is the beginning of what asks: "우산 대" in "우산 대형폐기물인가요"."""
-        on = range(word.start, word.end + (not self.starts[word.end]))
-        return all(self.roles[i] == ASKING for i in on) and not self.starts[word.end]
+        return not self.starts[word.end] and set(self.roles[word.start : word.end + 1]) == {ASKING}
 
     def _behind(self, parts: Parts) -> Iterator[tuple[Span, Span]]:
         """Every name of something that has parts with whatever is written right behind it, where they may be one."""
-        for span in self.said:
-            for end in (
-                ()
-                if not parts.behind(span.key)
-                else range(span.end + 1, min(span.start + LONGEST_NAME, len(self.letters)) + 1)
-            ):
+        for span in (span for span in self.said if parts.behind(span.key)):
+            for end in range(span.end + 1, min(span.start + LONGEST_NAME, len(self.letters)) + 1):
                 if self._may_be(Span(span.start, end, "")):
                     yield span, self.span(span.end, end)
 
-    def _apart(self) -> Iterator[tuple[Span, Span]]:
-        """The last name with what the question ends in, if only its state and place are told in between, or with what
-        it is alone about ("… 본체는 두고 줄만"): 돌돌이 … 종이.
+    def _apart(self, parts: Parts) -> Iterator[tuple[Span, Span]]:
+        """The last name of something that has parts with what the question ends in, if only its state and place are
+        told in between, or with what it is alone about ("… 본체는 두고 줄만"): 돌돌이 … 종이. And every
+        such name with the next thing, where there are only descriptions in between.
         """
         end = len(self.roles)
         while end and self.roles[end - 1] in (PARTICLE, ASKING, FILLER):
@@ -477,7 +474,8 @@ class Reading:
         for k, letter in enumerate(self.letters):
             if letter == "만" and self.roles[k] == PARTICLE and not _NOT_ALONE.match(self.letters, k):
                 words += [(start, k, True) for start in begins if start < k and not any(self.starts[start + 1 : k + 1])]
-        for span in self.said:
+        wholes = [span for span in self.said if parts.behind(span.key)]
+        for span in wholes:
             for start, over, alone in words:
                 if span.end >= start or not self.starts[span.start]:
                     continue
@@ -488,10 +486,9 @@ class Reading:
                 told = "".join(self.letters[i] for i in telling)
                 if _PLACE.fullmatch(told) or (alone and len(told) <= _FARTHEST):
                     yield span, self.span(start, over)
-        for first, last in pairwise(_words(self.roles, self.starts)):  # wherever they stand: "선풍기 낡은 날개 …"
-            if first[1] < last[0] and set(self.roles[first[1] : last[0]]) <= {FILLER, CONDITION}:
-                for span in (span for span in self.said if span.end == first[1]):
-                    yield span, self.span(last[0], last[1])
+        for (_, end), last in self._described():
+            for span in (span for span in wholes if span.end == end):
+                yield span, self.span(*last)
 
     def _by_itself(self, end: int) -> bool:
         """Whether a part that is named up to there is asked about, and no word of its own goes on."""
