@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -15,11 +17,12 @@ from functions.identify.decide import MOST_THINGS, decide
 from functions.identify.llm import fenced
 from functions.identify.looking import MOST_CALLS
 from functions.identify.seen import SeenPhoto, parse
-from functions.shared import messages
+from functions.shared import calls, messages
 from functions.shared.conditions import State
 from functions.shared.embeddings import E5
 from functions.shared.events import ItemAmbiguous, ItemIdentified, ItemUnmatched, UploadPresigned
 from functions.shared.objects import Objects
+from functions.shared.postgres import Database, Unavailable
 from functions.shared.search import Candidate, Found, Option, Question
 from tests.standin import Standin
 from tests.steps import Provider, World, deliver, deliver_at_once, load, scripted_provider
@@ -200,6 +203,28 @@ def test_an_answer_is_kept_before_it_has_an_effect(app: Flask, world: World, obj
         world.do("ALTER TABLE identifications DROP CONSTRAINT broken")
     assert deliver(app, event).status == 200
     assert looks(model) == before + 1
+
+
+def test_a_paid_answer_waits_for_a_database_that_is_busy(
+    pipeline_env: dict[str, str], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analysis, answer = world.analysis("ingested"), calls.Answer({}, "{}", "gpt-4o", False, 10, 10, 5)
+    with (
+        closing(Database(pipeline_env["DATABASE_URL"], pool_size=1, patience=0.1)) as db,
+        ThreadPoolExecutor(1) as pool,
+    ):
+
+        def keep() -> calls.Call:
+            return calls.keep(db, answer, analysis_id=analysis, round_=1, purpose="see", prompt_version="1")
+
+        with db.transaction():
+            waiting = pool.submit(keep)
+            time.sleep(1)
+            assert not waiting.done()
+        assert waiting.result().answer.raw == "{}"
+        monkeypatch.setattr(calls, "KEEP_SECONDS", 0.3)
+        with db.transaction(), pytest.raises(Unavailable):
+            pool.submit(keep).result()
 
 
 def test_a_malformed_answer_is_repaired_once(app: Flask, world: World, objects: Objects, model: Standin) -> None:

@@ -20,10 +20,14 @@ from psycopg.types.json import Jsonb
 from functions.shared import leaving, metrics, tracing
 from functions.shared.function import ModelDown
 from functions.shared.lifecycle import Superseded
-from functions.shared.postgres import Database
+from functions.shared.postgres import Database, Unavailable
 from functions.shared.prices import cost_usd
 
 T = TypeVar("T")
+
+#: So long a paid answer is offered to a database that does not take it. The lease may run out meanwhile: what is kept
+#: serves whoever takes the work over.
+KEEP_SECONDS, OFFERED_AGAIN_AFTER = 15.0, 0.2
 
 _starting = threading.Lock()
 
@@ -183,8 +187,23 @@ def stored(db: Database, analysis_id: str, round_: int, kind: str) -> list[Call]
 def keep(db: Database, answer: Answer, *, analysis_id: str, round_: int, purpose: str, prompt_version: str) -> Call:
     """Store an answer for good, whatever becomes of it; the first one stored for a purpose is the one that counts.
 
-    Superseded where the citizen left while the model was asked: nobody waits for the answer, only its cost is kept.
+    It is paid for: a database that is away or has no connection free is waited for, KEEP_SECONDS long, before it is
+    Unavailable. Superseded where the citizen left while the model was asked: nobody waits for the answer, only its cost
+    is kept.
     """
+    ends = time.monotonic() + KEEP_SECONDS
+    while True:
+        try:
+            return _keep(
+                db, answer, analysis_id=analysis_id, round_=round_, purpose=purpose, prompt_version=prompt_version
+            )
+        except Unavailable:
+            if time.monotonic() >= ends:
+                raise
+            time.sleep(OFFERED_AGAIN_AFTER)
+
+
+def _keep(db: Database, answer: Answer, *, analysis_id: str, round_: int, purpose: str, prompt_version: str) -> Call:
     cost = cost_usd(answer.model, answer.tokens_in, answer.tokens_out)
     said = {"parsed": answer.parsed, "raw": answer.raw, "standin": answer.standin, "refused": answer.refused}
     try:
