@@ -2,7 +2,7 @@
 
 The test prints its integers. Model calls may exceed two an analysis only by repairs, by calls that were not answered in
 time (each a counted failure of its claim), and by the calls in hand when something that holds or stores an answer was
-killed: at most one for each claim held then.
+killed: at most one for each attempt that was under way then and did not come to its end.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -44,17 +45,53 @@ BOTH = ["identify", "generate"]
 HOLDERS = {"identify": ["identify"], "generate": ["generate"], "postgres": BOTH, "serving": BOTH}
 
 
+#: What every claim went through, and when: a claim's own row tells only of its last attempt.
+LOG = """
+CREATE TABLE attempts_log (
+    consumer text, event_source text, event_id text, attempt int, state text,
+    at timestamptz NOT NULL DEFAULT clock_timestamp());
+CREATE FUNCTION log_attempt() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+    INSERT INTO attempts_log VALUES (NEW.consumer, NEW.event_source, NEW.event_id, NEW.attempts, NEW.state);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER log_attempt AFTER INSERT OR UPDATE ON claims FOR EACH ROW EXECUTE FUNCTION log_attempt();
+"""
+
+#: Attempts of consumers %s that had begun before %s, had not ended before %s, and did not end well. One whose holder
+#: was killed ends when somebody takes the claim over.
+CUT_SHORT = """
+WITH spans AS (
+    SELECT consumer, event_id, attempt, state, at,
+           lead(state) OVER claim AS then_state, coalesce(lead(at) OVER claim, 'infinity') AS until
+    FROM attempts_log WHERE consumer = ANY(%s)
+    WINDOW claim AS (PARTITION BY consumer, event_source, event_id ORDER BY at))
+SELECT consumer, event_id, attempt FROM spans
+WHERE state = 'running' AND at <= to_timestamp(%s) AND until >= to_timestamp(%s) AND then_state <> 'done'
+"""
+
+
 @pytest.fixture(scope="module")
 def doomed() -> Iterator[Running]:
     """A system of its own to be killed."""
     with whole_system("doomed", 29000) as running:
+        with psycopg.connect(running.local.run["database_url"], autocommit=True) as connection:
+            connection.execute(LOG)
         yield running
 
 
-async def storm(doomed: Running) -> tuple[list[str], list[dict[str, Any]], int, list[int]]:
-    """Submit all, kill everything meanwhile: ids, last states, claims held at the kills that can lose a call, and how
-    many analyses were in flight at each kill (-1 where the database did not say)."""
-    held, in_flight = set[tuple[Any, ...]](), list[int]()
+@dataclass(frozen=True)
+class Kill:
+    """Of whom, between which two times (seconds since 1970), and how many analyses were in flight (-1: unknown)."""
+
+    victim: str
+    since: float
+    until: float
+    in_flight: int
+
+
+async def storm(doomed: Running) -> tuple[list[str], list[dict[str, Any]], list[Kill]]:
+    """Submit all, kill everything meanwhile: ids, last states, and the kills."""
+    kills = list[Kill]()
     timeout = aiohttp.ClientTimeout(total=20)
     async with aiohttp.ClientSession(timeout=timeout) as http:
         citizen = await Citizen(doomed.gateway, http, patience=90).sign_in()
@@ -77,22 +114,17 @@ async def storm(doomed: Running) -> tuple[list[str], list[dict[str, Any]], int, 
             await asyncio.sleep(0.2)
         for victim in VICTIMS:
             await asyncio.sleep(1)
-            in_flight.append(await asyncio.to_thread(running, doomed))
-            if victim not in HOLDERS:
-                await asyncio.to_thread(kill, doomed, victim)
-                continue
-            # A call is lost only while somebody holds the claim it was made under; the killed leave theirs behind.
-            held |= await asyncio.to_thread(claims, doomed, HOLDERS[victim])
-            await asyncio.to_thread(kill, doomed, victim)
+            in_flight = await asyncio.to_thread(running, doomed)
+            since = await asyncio.to_thread(kill, doomed, victim)
             await asyncio.sleep(1.5 if victim == "postgres" else 0)
-            while await asyncio.to_thread(running, doomed) < 0:
+            while victim == "postgres" and await asyncio.to_thread(running, doomed) < 0:
                 await asyncio.sleep(0.2)
-            held |= await asyncio.to_thread(claims, doomed, HOLDERS[victim])
+            kills.append(Kill(victim, since, time.time(), in_flight))
         ids = await asking
         ticking = asyncio.create_task(ticks(doomed))
         states = await asyncio.gather(*(citizen.outcome(id_, within=300, every=2) for id_ in ids))
         ticking.cancel()
-    return ids, states, len(held), in_flight
+    return ids, states, kills
 
 
 def running(doomed: Running) -> int:
@@ -104,20 +136,23 @@ def running(doomed: Running) -> int:
         return -1
 
 
-def claims(doomed: Running, consumers: list[str]) -> set[tuple[Any, ...]]:
-    """What they work on, or were killed over; each attempt once."""
-    query = """SELECT consumer, event_source, event_id, attempts FROM claims
-               WHERE state = 'running' AND consumer = ANY(%s)"""
-    return {tuple(row.values()) for row in doomed.rows(query, consumers)}
+def cut_short(doomed: Running, kills: list[Kill]) -> set[tuple[Any, ...]]:
+    """Attempts that were under way at a kill which can lose their call to the model, and did not come to their end."""
+    found = set[tuple[Any, ...]]()
+    for one in kills:
+        if consumers := HOLDERS.get(one.victim):
+            found |= {tuple(row.values()) for row in doomed.rows(CUT_SHORT, consumers, one.until, one.since)}
+    return found
 
 
-def kill(doomed: Running, victim: str) -> None:
-    """SIGKILL, as soon as there is a process to kill: a function may be at zero, or on its way back."""
+def kill(doomed: Running, victim: str) -> float:
+    """SIGKILL, as soon as there is a process to kill: a function may be at zero, or on its way back. Answers when."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
+        now = time.time()
         with contextlib.suppress(OSError):
             if doomed.local.kill(victim):
-                return
+                return now
         with contextlib.suppress(requests.RequestException):
             wake = {"Host": f"{victim}.growbin.svc.cluster.local"}
             requests.get(f"{doomed.activator}/healthz", headers=wake, timeout=2)
@@ -137,10 +172,11 @@ def test_nothing_is_lost_and_nothing_is_repeated(
     doomed: Running, record_property: Callable[[str, object], None]
 ) -> None:
     before = doomed.model.counts()["chat"]
-    ids, states, lost_at_most, in_flight = asyncio.run(storm(doomed))
+    ids, states, kills = asyncio.run(storm(doomed))
     doomed.await_quiet()
     calls = doomed.model.counts()["chat"] - before
-    uuids = [uuid.UUID(id_) for id_ in ids]
+    uuids, in_flight = [uuid.UUID(id_) for id_ in ids], [one.in_flight for one in kills]
+    lost_at_most = len(cut_short(doomed, kills))
     repairs = doomed.number("SELECT count(*) FROM model_calls WHERE purpose LIKE '%%repair%%' AND round > 0")
     unanswered = doomed.number("SELECT coalesce(sum(model_failures), 0) FROM claims WHERE analysis_id = ANY(%s)", uuids)
     twice = doomed.rows(
