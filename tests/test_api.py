@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psycopg
 import pytest
@@ -1139,6 +1140,18 @@ def test_an_item_is_found_without_a_photo_and_without_embeddings(citizen: Citize
     assert opened.json == cited
     assert cited["source"]["title"]
     assert cited["basis_name"] == messages.text(f"basis.{cited['basis']}", "ko")
+
+
+def test_what_would_change_the_way_of_an_item_is_told_with_it(citizen: Citizen, db: Any) -> None:
+    path = f"/api/v1/waste/items/{item_named(db, '일회용 면도기')}"
+    usual = citizen("GET", path).json
+    assert usual is not None
+    assert len(usual["otherwise"]) >= 2
+    for other in usual["otherwise"]:
+        found = citizen("GET", f"{path}?{urlencode(other['state'])}").json
+        assert found is not None
+        assert found["destinations"] == other["destinations"] != usual["destinations"]
+        assert other["label"] not in [left["label"] for left in found["otherwise"]]
 
 
 @pytest.mark.parametrize(

@@ -69,16 +69,36 @@ def resolve(node: Node, facts: Mapping[str, str], on: date) -> Resolution:
     """Walk the tree with the known `facts` (axis → value) as it stands on that day."""
     if "to" in node:
         return Resolution((node,))
-    options = active(node, on)
-    known = facts.get(node["by"])
-    for value in (known, node["assume"] if not known or node.get("seldom") else None):
-        for option in options:
-            if value in option["values"]:
-                return resolve(option["then"], facts, on)
-    leaves = tuple(leaf for option in options for leaf in resolve(option["then"], facts, on).leaves)
+    taken, _ = _taken(node, facts, on)
+    if taken:
+        return resolve(taken["then"], facts, on)
+    leaves = tuple(leaf for option in active(node, on) for leaf in resolve(option["then"], facts, on).leaves)
     if len({tuple(leaf["to"]) for leaf in leaves}) == 1:
         return Resolution(leaves[:1])
     return Resolution(leaves, node)
+
+
+def _taken(question: Question, facts: Mapping[str, str], on: date) -> tuple[Option | None, bool]:
+    """The option that holds, and whether it was said (else it is assumed); none where the citizen is to be asked."""
+    known = facts.get(question["by"])
+    for value in (known, question["assume"] if not known or question.get("seldom") else None):
+        for option in active(question, on):
+            if value in option["values"]:
+                return option, value == known
+    return None, False
+
+
+def otherwise(node: Node, facts: Mapping[str, str], on: date) -> list[tuple[str, Option, list[str]]]:
+    """Axis, option and destinations of all that would send the thing another way, if it were so, but nobody said it."""
+    if "to" in node:
+        return []
+    taken, said_so = _taken(node, facts, on)
+    if taken is None:
+        return []
+    usual = set(resolve(taken["then"], facts, on).destinations)
+    others = [] if said_so else [option for option in active(node, on) if option is not taken]
+    found = [(node["by"], option, resolve(option["then"], facts, on).destinations) for option in others]
+    return [one for one in found if set(one[2]) != usual] + otherwise(taken["then"], facts, on)
 
 
 def outcomes(node: Node, on: date) -> list[Leaf]:

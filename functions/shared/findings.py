@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from functions.shared import conditions, messages
+from functions.shared import conditions, decisions, messages
 from functions.shared.conditions import State
 from functions.shared.decisions import Question as Asking
 from functions.shared.decisions import Resolution, active, resolve, said
@@ -54,6 +54,15 @@ class Option:
     label: dict[str, str]
     item_id: str
     state: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """A kind or state that nobody is asked about, and where the thing goes then."""
+
+    label: dict[str, str]
+    state: dict[str, str]
+    destinations: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +253,22 @@ def open_question(
     """What has to be asked of an item (its index row) before its way is clear."""
     asking = outcome(item["doc"], facts(state, housing), region, on).asking
     return _asked(item["id"], asking, state, on) if asking else None
+
+
+def otherwise(
+    item: Mapping[str, Any], state: State, region: str | None, housing: str | None, on: date
+) -> list[Otherwise]:
+    """What would send an item (its index row) elsewhere, and is not so unless somebody says it."""
+    if exception_for(item["doc"], region, on):
+        return []
+    return [
+        Otherwise(
+            label={"ko": option["ko"], "en": option["en"]},
+            state={**state.known(), by: option["values"][0]},
+            destinations=destinations,
+        )
+        for by, option, destinations in decisions.otherwise(item["doc"]["decide"], facts(state, housing), on)
+    ]
 
 
 def facts(state: State, housing: str | None) -> dict[str, str]:

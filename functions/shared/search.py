@@ -22,10 +22,12 @@ from functions.shared.findings import (
     Finding,
     Found,
     Option,
+    Otherwise,
     Part,
     Question,
     facts,
     open_question,
+    otherwise,
     outcome,
     parts,
 )
@@ -36,7 +38,7 @@ from functions.shared.postgres import Database, Tx, Unavailable
 from functions.shared.regions import KOREA, exception_for
 from functions.shared.rules import MOST, Passage, aside, holding, leaf_key, modest, ordered
 
-__all__ = ["Candidate", "Entry", "Found", "Item", "Option", "Part", "Question", "Rulebook", "Selection"]
+__all__ = ["Candidate", "Entry", "Found", "Item", "Option", "Otherwise", "Part", "Question", "Rulebook", "Selection"]
 
 log = telemetry.logger("search")
 
@@ -171,6 +173,14 @@ class Rulebook:
         with self._database.transaction() as tx:
             row = _item(tx, item_id)
         return open_question(row, state, region, housing, _today()) if row else None
+
+    def otherwise(
+        self, item_id: str, state: State, *, region: str | None = None, housing: str | None = None
+    ) -> list[Otherwise]:
+        """What would send an item in that state elsewhere, and is not so unless somebody says it."""
+        with self._database.transaction() as tx:
+            row = _item(tx, item_id)
+        return otherwise(row, state, region, housing, _today()) if row else []
 
     def rules(
         self,

@@ -389,14 +389,23 @@ class Findings(TypedDict):
     ms: float
 
 
+class Otherwise(TypedDict):
+    """A kind or state that nobody is asked about, and where the thing goes then: look the item up in that `state`."""
+
+    label: str
+    state: State
+    destinations: list[Place]
+
+
 class Known(TypedDict):
-    """An item in a state: the rules that hold for it today, and what is yet to be asked."""
+    """An item in a state: the rules that hold for it today, what is yet to be asked, and what would change them."""
 
     id: str
     name: str
     question: Question | None
     rules: list[Rule]
     destinations: list[Place]
+    otherwise: list[Otherwise]
     parts: list[Part]
 
 

@@ -91,7 +91,7 @@ def blueprint(rulebook: Rulebook) -> Blueprint:
         examples={"item_id": "milk-carton", "dirt": "dirty"},
     )
     def item(item_id: str) -> ResponseReturnValue:
-        """Look up an item in the state the query describes: its rules of today, and what is yet to be asked."""
+        """Look up an item in the state the query describes: today's rules, what is open, and what would change them."""
         http.user()
         wanted = http.query(Lookup)
         known = rulebook.item(item_id) if http.printable(item_id) else None
@@ -100,12 +100,14 @@ def blueprint(rulebook: Rulebook) -> Blueprint:
         state = State.of({name: value for name, value in asdict(wanted).items() if value})
         rules = rulebook.rules(item_id, state, region=wanted.region, housing=wanted.housing)
         asking = rulebook.question(item_id, state, region=wanted.region, housing=wanted.housing)
+        otherwise = rulebook.otherwise(item_id, state, region=wanted.region, housing=wanted.housing)
         found: Known = {
             "id": item_id,
             "name": known.name_en if http.locale() == "en" else known.name,
             "question": view.question(asking, http.locale()),
             "rules": [view.passage(rule, http.locale()) for rule in rules],
             "destinations": _destinations(rules, wanted.housing),
+            "otherwise": view.otherwise(otherwise, wanted.housing, http.locale()),
             "parts": view.parts(known.parts, http.locale()),
         }
         return flask.jsonify(found)

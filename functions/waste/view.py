@@ -11,7 +11,7 @@ from functions.shared.events import AnalysisExpired, ItemIdentified
 from functions.shared.outward import Named, links, place, places
 from functions.shared.postgres import Tx
 from functions.shared.rules import PHASES, Passage
-from functions.shared.search import Entry, Found, Part, Question
+from functions.shared.search import Entry, Found, Otherwise, Part, Question
 from functions.waste import analyses, shown
 from functions.waste import answers as a
 
@@ -102,6 +102,18 @@ def search(asked: str, found: Found, locale: str) -> a.Findings:
 def question(asked: Question | None, locale: str) -> a.Question | None:
     """What has to be asked, and the answers there are."""
     return _question(asdict(asked), locale) if asked else None
+
+
+def otherwise(of: Iterable[Otherwise], housing: str | None, locale: str) -> list[a.Otherwise]:
+    """What would send the thing elsewhere: [{label, state, destinations}]."""
+    return [
+        {
+            "label": other.label[locale],
+            "state": cast(a.State, other.state),
+            "destinations": places(other.destinations, housing, locale),
+        }
+        for other in of
+    ]
 
 
 def entry(item: Entry, locale: str) -> a.Line:
