@@ -15,7 +15,7 @@ import yaml
 
 from functions.setup.compiled import Corpus, load
 from functions.setup.corpus import CorpusError
-from functions.shared.decisions import outcomes, paths, resolve, said
+from functions.shared.decisions import otherwise, outcomes, paths, resolve, said
 from functions.shared.destinations import DESTINATIONS, segments
 from functions.shared.hangul import distance, slips, sound, with_particle
 from functions.shared.phrases import Reading
@@ -249,6 +249,10 @@ def test_what_is_seldom_so_holds_where_it_is_said_and_nobody_is_asked(folder: Pa
         )
     assert resolve(tree, {"dirt": "stuck"}, TODAY).destinations == ["general"]
     assert [leaf["to"] for leaf in outcomes(tree, TODAY)] == [["plastic"]], "it is no usual place"
+    told = {by: (option["values"], to) for by, option, to in otherwise(tree, {}, TODAY)}
+    bag = ["general"]
+    assert told == {"kind": (["lit"], ["small_appliance"]), "contents": (["remaining"], bag), "dirt": (["stuck"], bag)}
+    assert [by for by, _, _ in otherwise(tree, lit, TODAY)] == ["contents"], "a lamp goes there however dirty it is"
     rules = {rule.leaf: rule for rule in found.rules if rule.owner == "thing" and rule.leaf}
     assert rules["small_appliance"].basis == "author"
     assert rules["small_appliance"].text.startswith("‘불이 들어와요’라고 답했다면, 시험 물건은 ")
@@ -259,6 +263,21 @@ def test_what_is_seldom_so_holds_where_it_is_said_and_nobody_is_asked(folder: Pa
     kinds = {kind: resolve(tree, {"kind": kind}, TODAY).destinations for kind in ("tall", "wide", "lit")}
     assert kinds == {"tall": ["plastic"], "wide": ["paper"], "lit": ["small_appliance"]}
     assert resolve(tree, {}, TODAY).asking is not None, "what its own table asks is asked"
+
+
+def test_what_would_send_a_thing_elsewhere_does_where_it_is_so(corpus: Corpus) -> None:
+    told = 0
+    for row in corpus.items:
+        if row.kind not in ("item", "part"):
+            continue
+        tree = row.doc["decide"]
+        usual = set(resolve(tree, {}, TODAY).destinations)
+        for by, option, destinations in otherwise(tree, {}, TODAY):
+            told += 1
+            assert set(destinations) != usual, (row.id, by)
+            for value in option["values"]:
+                assert resolve(tree, {by: value}, TODAY).destinations == destinations, (row.id, by, value)
+    assert told > 2000
 
 
 def test_a_part_with_words_is_a_small_item_of_its_own(folder: Path) -> None:
@@ -276,7 +295,8 @@ def test_a_part_with_words_is_a_small_item_of_its_own(folder: Path) -> None:
                     called.setdefault(part, set()).add(name)
         return called
 
-    names = {"시험 물건 뚜껑", "시험 물건 캡", "시험용 물건 뚜껑", "시험용 물건 캡"}
+    others = {f"{whole} {word}" for whole in ("시험 물건", "시험용 물건") for word in ("캡", "덮개")}
+    names = {"시험 물건 뚜껑", "시험용 물건 뚜껑", *others}
     for section in ("parts", "alone"):
         assert parts(_ITEM + lid % (section, "to: general")) == {"thing--lid": names}
     of_alone = [rule.id for rule in load(folder, TODAY).rules if rule.id == "thing.separate.lid"]
@@ -284,9 +304,32 @@ def test_a_part_with_words_is_a_small_item_of_its_own(folder: Path) -> None:
     cap = _ITEM.replace("items:\n", "").replace("id: thing", "id: cap").replace("시험 물건", "물건 뚜껑")
     cap = cap.replace("시험용 물건", "물건마개").replace("Test thing", "Cap")
     found = parts(_ITEM + lid % ("alone", "to: general") + cap)
-    assert found == {"thing--lid": {"시험 물건 캡", "시험용 물건 캡"}}, "the others are caps"
-    assert parts(_ITEM + lid % ("alone", "item: cap") + cap) == {"cap": {"시험 물건 캡", "시험용 물건 캡"}}
+    assert found == {"thing--lid": others}, "that one is a cap"
+    assert parts(_ITEM + lid % ("alone", "item: cap") + cap) == {"cap": others}
     assert not any(row.kind == "part" for row in load(folder, TODAY).items if row.id.startswith("thing"))
+
+
+def test_what_goods_come_in_or_are_taken_apart_to_is_found_behind_any_name(folder: Path) -> None:
+    behind = "    behind: {words: [겉상자], alone: [쇠]}\n"
+    with_one = "    alone: [{id: box, name: {ko: 겉상자, en: Box}, words: [겉상자], to: general}]\n"
+    other = _ITEM.replace("items:\n", "").replace("thing", "other").replace("Test", "Other").replace("시험", "다른")
+
+    def found(question: str) -> list[str]:
+        return [part for part, _ in Reading(question, *names).parts.values()]
+
+    (folder / "extra.yaml").write_text(_ITEM + behind + other + with_one, encoding="utf-8")
+    names = load(folder, TODAY).names()
+    for question in (
+        "장난감 겉상자",
+        "장난감 사고 남은 겉상자",
+        "장난감 담겨온 겉상자",
+        "장난감 쇠만",
+        "장난감 바퀴 떼고 쇠만",
+    ):
+        assert found(question) == ["thing"], question
+    for question in ("장난감 쇠", "쇠 장난감", "장난감이랑 겉상자", "겉상자 장난감"):
+        assert found(question) == [], question
+    assert found("다른 물건 겉상자") == ["other--box"], "it has one of its own"
 
 
 _TABLE = """

@@ -303,6 +303,10 @@ def test_a_part_asked_about_alone_is_the_part(rulebook: Rulebook) -> None:
         ("린스통 펌프", "conditioner-bottle--pump", ["general"]),
         ("공책에서 빼낸 쇠 스프링", "notebook--spring", ["scrap_metal"]),
         ("돌돌이 쓰고난 종이", "tape-cleaner--tape", ["general"]),
+        ("보조배터리 사고 남은 박스", "power-bank--box", ["paper"]),
+        ("폼롤러 싸여온 비닐", "packaging-film", ["vinyl"]),
+        ("빨래 바구니 속 천만", "laundry-basket--liner", ["general"]),
+        ("매트리스 뜯어서 나온 스프링만", "mattress--spring", ["scrap_metal"]),
     ],
 )
 def test_a_part_with_words_is_found_where_it_is_named_and_nothing_is_told_of_the_whole(
@@ -319,12 +323,19 @@ def test_what_stands_between_a_whole_and_a_part_may_be_another_matter(rulebook: 
     assert not (found.decision == "match" and "--" in found.candidates[0].id), found.candidates
 
 
+def test_how_much_there_is_what_it_is_like_and_what_is_asked_is_no_name(corpus: Corpus) -> None:
+    keys, parts = corpus.names()
+    for text, named in (("나사 한 봉지", "나사"), ("손톱만한 통", "통"), ("화목난로 재활용 되나요", "화목난로")):
+        reading = Reading(text, keys, parts)
+        assert [reading.letters[span.start : span.end] for span in reading.said] == [named], text
+
+
 def test_every_word_for_a_part_is_found_behind_a_name_of_the_whole(corpus: Corpus) -> None:
     keys, parts = corpus.names()
     wholes = {item: (key, name) for key, (item, name) in sorted(parts.wholes.items()) if len(key) < 12}
     tried, missed = 0, list[str]()
     for item, (whole, name) in wholes.items():
-        for word, (part, written) in parts.words[item].items():
+        for word, (part, written) in parts.words.get(item, {}).items():
             reading = Reading(f"{name} {written}", keys, parts)
             if whole + word not in parts.others and CONDITION not in reading.roles:  # "헝겊 심": of cloth
                 tried += 1

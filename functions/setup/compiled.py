@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -49,6 +50,9 @@ _USUAL, _MOST = "usual", 3
 
 #: How the answer reads that is never given, because nobody is asked.
 _ANY_OTHER = Name(ko="그 밖의 것", en="Any other")
+
+#: A name of one thing, not of two ("경첩·레일") or with a remark.
+_ONE_THING = re.compile(r"[\w ]+")
 
 #: Headings of the dictionary that stand for no destination of their own.
 _GROUPS = frozenset(
@@ -296,7 +300,8 @@ class _Compiler:
             others: list[str] = []
             for part in (part for part in (*item.parts, *item.alone) if part.words):
                 entry = f"{item.id}{PART}{part.id}"
-                own = {sound(word): word for word in part.words if sound(word) not in words}
+                each = (word for word in (*part.words, part.name.ko) if _ONE_THING.fullmatch(word))
+                own = {sound(word): word for word in each if sound(word) not in words}
                 not_it = _taken(wholes, own, taken)
                 if len(not_it) == len(wholes) * len(own):
                     self._problem(item.id, f"part {part.id}: every name that its words make is another's")
@@ -311,8 +316,10 @@ class _Compiler:
                     self._problem(item.id, f"part {part.id}: item {part.item} does not exist")
                 words |= {key: (part.item or entry, word) for key, word in own.items()}
                 others += not_it
-            if words:
-                self.behind[item.id] = {"words": words, "not_it": others}
+            any_whole = (("common", item.behind.words), ("alone", item.behind.alone))
+            common = {kind: {sound(word): word for word in said} for kind, said in any_whole if said}
+            if words or common:
+                self.behind[item.id] = {"words": words, "not_it": others, **common}
 
     def _item(self, item: Item) -> None:
         item = self._unless_soiled(self._unless(item))

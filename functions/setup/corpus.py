@@ -210,10 +210,19 @@ class Part(_Entry):
         return self
 
 
+class Behind(_Entry):
+    """What stands for an item behind the name of any other: "포장 박스" of whatever it held. `alone`: where it is said
+    that it is about nothing else of that thing ("쇠만").
+    """
+
+    words: list[Text] = Field(default_factory=list)
+    alone: list[Text] = Field(default_factory=list)
+
+
 class Item(Outcome):
     """Something people throw away. `official` maps a class of the dictionary to the numbers of its pages; `said` is how
     people describe it who do not know or use its names; `alone` are parts that stay on it, and are asked about where
-    they come by themselves (the blade of a blender)."""
+    they come by themselves (the blade of a blender); `behind` are words for it behind the name of any other thing."""
 
     id: Id
     name: Name
@@ -224,6 +233,7 @@ class Item(Outcome):
     unless: list[Unless] = Field(default_factory=list)
     parts: list[Part] = Field(default_factory=list)
     alone: list[Part] = Field(default_factory=list)
+    behind: Behind = Field(default_factory=Behind)
     rules: Rules = Field(default_factory=dict)
     without: list[str] = Field(default_factory=list)
     effective_from: date | None = None

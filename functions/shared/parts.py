@@ -16,42 +16,61 @@ PART = "--"
 
 #: Behind a name that says in which state a thing is ("헌 옷", "참기름 남은 것") stands no part: the whole is meant.
 _STATED = re.compile(
-    r"남은|^폐|^헌|^빈|^새 |시든|마른|젖은|굳은|깨진|깨끗한|오래된|녹슨|고장|먹다|씹|쓴 |경우|(?:^| ). "
+    r"남은|^폐|^헌|^빈|^새 |시든|마른|젖은|굳은|깨진|깨끗한|오래된|녹슨|고장|먹다|씹|쓴 |경우|"
+    r"(?:^| )[큰긴옛탄언깬깐찬단한두세네다못안덜잘] "
 )
+
+
+#: The dirt on a thing is no whole that it is a part of: "고추장 묻은 비닐".
+_DIRT = re.compile(r"(?:이|가)?묻")
+#: What sticks to a thing is not what was in it: "테이프 덕지덕지 붙은 박스".
+_STICKS = re.compile(r"붙|떼|뗀|달린|섞")
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """`wholes`: key of a name → item and name; `words`: item → key of a word → part, or item whose way it goes, and
-    word; `others`: what names something else although a name and a word make it ("종이 상자" + "뚜껑" where that is a
-    thing of its own).
+    word; `common`: the same for words behind any name ("포장 박스"); `alone`: those that are meant only where it is
+    about nothing else ("쇠만"); `others`: what names something else although a name and a word make it ("종이 상자" +
+    "뚜껑" where that is a thing of its own).
     """
 
     wholes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     words: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
+    common: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    alone: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     others: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, names: Iterable[tuple[str, str, str]], behind: Sequence[tuple[str, Mapping[str, Any]]]) -> Parts:
-        """From all names (item, key, name), and what stands `behind` those of an item, as the index keeps it:
-        {"words": key → [part, word], "not_it": keys}.
+        """From all names (item, key, name), and what the index keeps with an item: {"words": key → [part, word],
+        "not_it": keys} behind its own names, and behind any name {"common": key → word, "alone": key → word}.
         """
         words = {item: {key: (part, word) for key, (part, word) in its["words"].items()} for item, its in behind}
+        common, alone = (
+            {key: (item, word) for item, its in behind for key, word in its.get(kind, {}).items()}
+            for kind in ("common", "alone")
+        )
         others = frozenset(key for _, its in behind for key in its["not_it"])
-        wholes = {key: (item, name) for item, key, name in names if item in words and may_have(name)}
-        return cls(wholes, words, others)
+        anybody = bool(common or alone)
+        wholes = {key: (item, name) for item, key, name in names if (anybody or words.get(item)) and may_have(name)}
+        return cls(wholes, words, common, alone, others)
 
-    def behind(self, whole: str) -> Mapping[str, tuple[str, str]]:
-        """The words for parts that may stand behind that name: key → part and word."""
-        item, _ = self.wholes.get(whole, ("", ""))
-        return self.words.get(item, {})
-
-    def named(self, whole: str, word: str) -> tuple[str, str] | None:
-        """The part that a name and a word behind it mean (keys), and how it is written; None where they mean none."""
-        found = self.behind(whole).get(word)
-        if found is None or whole + word in self.others:
+    def named(self, whole: str, word: str, told: str = "", *, alone: bool = False) -> tuple[str, str] | None:
+        """The part that a name and a word behind it mean (keys), and how it is written; None where they mean none.
+        `told` stands in between; `alone`: it is said that it is about nothing else.
+        """
+        if whole not in self.wholes or whole + word in self.others or _DIRT.match(told):
             return None
-        return found[0], f"{self.wholes[whole][1]} {found[1]}"
+        item, name = self.wholes[whole]
+        found = self.words.get(item, {}).get(word)
+        if found is None and whole + word not in self.wholes and (alone or not _STICKS.search(told)):
+            found = self.common.get(word) or (self.alone.get(word) if alone else None)
+        return (found[0], f"{name} {found[1]}") if found else None
+
+    def alone_of(self, whole: str, word: str) -> bool:
+        """Whether a name and a word that it is said to be only about mean one thing: a part, or what is called so."""
+        return whole + word in self.wholes or self.named(whole, word, alone=True) is not None
 
 
 def may_have(name: str) -> bool:

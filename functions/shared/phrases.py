@@ -128,6 +128,8 @@ _OF_WHOLE = re.compile(
 _NOT_ALONE = re.compile(
     r"만(?:좀|다|조금|새로)?(?:부러|깨|고장|망가|빠[졌진]|없|안|찢|헐|녹|빼|떼|제외|말고|분리|남기|두고|교체|갈|바[꾸꿨]|새[는서]|샜|휘|금|터|끊|닳|구멍)"
 )
+#: Behind a name: something is only like it ("손톱만한 통").
+_COMPARED = re.compile(r"만한(?=[가-힣])|처럼생|같이생|모양(?:의|인|으로)")
 #: As a particle of it: it is asked about together with something else.
 _WITH_WHOLE = re.compile(r"이?랑|하고|과|와|까지")
 #: Between two things that are asked about at once; and behind them, that they cannot be told apart.
@@ -139,7 +141,10 @@ _SHARED = re.compile(_HOLDS.pattern + "$|(?:뼈|배터리|충전기|가방|필�
 _PLACE = re.compile(
     r"(?:에서?|의)?(?:위|안|속|밑|겉|앞|뒤|바닥)?쪽?(?:에서?|의)?"
     r"(?:(?:뜯어|떼어?|빼|잘라|벗겨|분해해|부숴)서?(?:낸|내고|나온)|(?:뜯고|떼고|빼고|분해하고|부수고)(?:난|남은|나온)|"
-    r"나온|든|들어있는|들어있던|박힌|떨어(?:진|져나온)|뗀|뺀|뜯은|자른|벗긴|분리한|분해한|떼어놓은|빼놓은)?"
+    r"나온|든|들어있는|들어있던|박힌|떨어(?:진|져나온)|뗀|뺀|뜯은|자른|벗긴|분리한|분해한|떼어놓은|빼놓은|"
+    r"(?:사고|사면|조립하고|설치하고|먹고|쓰고|뜯고|까고|받고)(?:난|남은|나온|생긴|주는|들어있는|딸려온|버린)?|(?:새로)?(?:산|뜯은)|"
+    r"(?:담겨|싸여|딸려|포장돼|포장되어|배송)?온|(?:담겨|싸여|들어|싸고|감싸고)?있던|담았던|담긴|들었던|쌌던|싼|감쌌던|감싼|씌웠던|씌운|덮었던|덮인|"
+    r"붙어있던|붙어온|다쓴|다먹은|(?:낱개|개별)(?:포장)?)?"
 )
 #: What it is dirty with or what sticks to it, before the thing itself: "물 새는 세탁기".
 _STAINED = re.compile(
@@ -147,6 +152,9 @@ _STAINED = re.compile(
     r"(?=\s[가-힣a-z]{2})(?!\s(?:것|건데|거[를도]|채로|경우|상태|부분|바람에|이유|중이))"
 )
 _NO_PARTS = Parts()
+#: How a word for a part was found: right behind the name of the whole, with something told in between, or as all that
+#: it is about ("… 쇠만").
+BEHIND, APART, ALONE = range(3)
 _CIRCUMSTANCE = ("에", "에서", "로", "으로", "에다", "에다가", "에게", "까지", "부터")
 _ROLES = tuple(
     (role, re.compile("|".join(f"(?:{pattern})" for pattern in patterns)))
@@ -226,7 +234,8 @@ class Reading:
             self.roles[start:end] = [THING] * (bare - start) + [PARTICLE] * (end - bare)
         #: Names of the dictionary that occur, as they stand or as a compound pulled apart ("피자 먹고 남은 상자"), and
         #: are not merely part of a longer one.
-        self.said = [span for span in self._runs_of_letters() if span.key in keys and self._may_be(span)]
+        named = (span for span in self._runs_of_letters() if span.key in keys and self._may_be(span))
+        self.said = [span for span in named if not self._into_asking(span)]
         there = {(span.start, span.end) for span in self.said}
         compounds = (span for span in self._compounds() if span.key in keys)
         self.said += [span for span in compounds if (span.start, span.end) not in there]
@@ -415,11 +424,17 @@ class Reading:
         """Not in what asks ("플라스틱으로 버려요?"); a name of one letter, or of several words, only as whole words."""
         if THING not in self.roles[span.start : span.end] or self._denied(span):
             return False
+        if _COMPARED.match(self.letters, span.end):
+            return False
         if span.end - span.start > 1 and not any(self.starts[span.start + 1 : span.end]):
             return self.roles[span.start] != PARTICLE
         over = self.starts[span.end] or self.letters.startswith("하고", span.end)
         whole = over or self.roles[span.end] in (PARTICLE, ASKING, CONDITION, VERB)
         return self.starts[span.start] and whole
+
+    def _into_asking(self, span: Span) -> bool:
+        """Whether it ends within a word that asks: "난로 재" in "난로 재활용 되나요"."""
+        return not self.starts[span.end] and self.roles[span.end - 1 : span.end + 1] == [ASKING, ASKING]
 
     def _denied(self, span: Span) -> bool:
         """A state that is part of a name, but not of this thing: "깨진 병" in "안 깨진 병"."""
@@ -438,15 +453,24 @@ class Reading:
                 yield first, last
 
     def _widest(self) -> list[Span]:
-        return [span for span in self.said if not any(span.within(other) for other in self.said)]
+        once: dict[tuple[int, int, str], Span] = {}
+        for span in self.said:
+            once.setdefault((span.start, span.end, span.key), span)
+        return [span for span in once.values() if not any(span.within(other) for other in once.values())]
 
-    def _parts(self, parts: Parts, pairs: Iterable[tuple[Span, Span]]) -> Iterator[Span]:
-        """The pairs of a whole and a word behind it that name a part which is asked about by itself."""
-        for whole, word in pairs:
+    def _parts(self, parts: Parts, pairs: Iterable[tuple[Span, Span, int]]) -> Iterator[Span]:
+        """The pairs of a whole and a word behind it that name a part which is asked about by itself, or that together
+        are the name of a thing; with each, how the word was found.
+        """
+        for whole, word, how in pairs:
             key = whole.key + word.key
-            named = parts.named(whole.key, word.key) if key not in self.parts else None
-            if named and self._by_itself(word.end) and not self._asks(word):
-                self.parts[key] = named
+            told = self.letters[whole.end : word.start]
+            named = parts.named(whole.key, word.key, told, alone=how == ALONE) if key not in self.parts else None
+            if not named and (how == BEHIND or key not in parts.wholes):
+                continue
+            if self._by_itself(word.end) and not self._asks(word) and not self._measures(word):
+                if named:
+                    self.parts[key] = named
                 letters = self.letters[whole.start : whole.end] + self.letters[word.start : word.end]
                 yield Span(whole.start, word.end, key, letters)
 
@@ -454,14 +478,19 @@ class Reading:
         """Whether it is the beginning of what asks: "우산 대" in "우산 대형폐기물인가요"."""
         return not self.starts[word.end] and set(self.roles[word.start : word.end + 1]) == {ASKING}
 
-    def _behind(self, parts: Parts) -> Iterator[tuple[Span, Span]]:
+    def _measures(self, word: Span) -> bool:
+        """Whether it says how much there is: "나사 한 봉지"."""
+        before = word.start - 1
+        return self.starts[before] and self.starts[word.start] and self.letters[before] in "한두세네반몇"
+
+    def _behind(self, parts: Parts) -> Iterator[tuple[Span, Span, int]]:
         """Every name of something that has parts with whatever is written right behind it, where they may be one."""
-        for span in (span for span in self.said if parts.behind(span.key)):
+        for span in (span for span in self.said if span.key in parts.wholes):
             for end in range(span.end + 1, min(span.start + LONGEST_NAME, len(self.letters)) + 1):
                 if self._may_be(Span(span.start, end, "")):
-                    yield span, self.span(span.end, end)
+                    yield span, self.span(span.end, end), BEHIND
 
-    def _apart(self, parts: Parts) -> Iterator[tuple[Span, Span]]:
+    def _apart(self, parts: Parts) -> Iterator[tuple[Span, Span, int]]:
         """The last name of something that has parts with what the question ends in, if only its state and place are
         told in between, or with what it is alone about ("… 본체는 두고 줄만"): 돌돌이 … 종이. And every
         such name with the next thing, where there are only descriptions in between.
@@ -471,24 +500,31 @@ class Reading:
             end -= 1
         begins = [i for i in range(end) if self.starts[i]]
         words = [(start, end, False) for start in begins[-2:]]
+        wholes = [span for span in self.said if span.key in parts.wholes]
         for k, letter in enumerate(self.letters):
-            if letter == "만" and self.roles[k] == PARTICLE and not _NOT_ALONE.match(self.letters, k):
-                words += [(start, k, True) for start in begins if start < k and not any(self.starts[start + 1 : k + 1])]
-        wholes = [span for span in self.said if parts.behind(span.key)]
+            if letter != "만" or _NOT_ALONE.match(self.letters, k):
+                continue
+            ending = [(start, k, True) for start in begins if start < k and not any(self.starts[start + 1 : k + 1])]
+            keys = [self.span(start, k).key for start, _, _ in ending]
+            if self.starts[k + 1] and any(parts.alone_of(w.key, key) for w in wholes for key in keys):
+                self.roles[k] = PARTICLE  # behind a short word it is not heard as one
+            if self.roles[k] == PARTICLE:
+                words += ending
         for span in wholes:
             for start, over, alone in words:
-                if span.end >= start or not self.starts[span.start]:
+                if span.end > start or start == over or not self.starts[span.start]:
                     continue
                 between = [other for other in self.said if span.end <= other.start and other.end <= start]
                 if not all(self._done(other.end) for other in between):
                     continue
                 telling = (i for i in range(span.end, start) if self.roles[i] not in (FILLER, CONDITION))
                 told = "".join(self.letters[i] for i in telling)
-                if _PLACE.fullmatch(told) or (alone and len(told) <= _FARTHEST):
-                    yield span, self.span(start, over)
+                near = len(told) <= _FARTHEST and (alone or _leads(self._sounds[start - 1]))
+                if near or _PLACE.fullmatch(told):
+                    yield span, self.span(start, over), ALONE if alone else APART if told else BEHIND
         for (_, end), last in self._described():
             for span in (span for span in wholes if span.end == end):
-                yield span, self.span(*last)
+                yield span, self.span(*last), BEHIND
 
     def _by_itself(self, end: int) -> bool:
         """Whether a part that is named up to there is asked about, and no word of its own goes on."""

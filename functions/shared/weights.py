@@ -1,28 +1,28 @@
 """Fitted by `rag-index/fit.py` on the tuning questions; do not edit by hand."""
 
 BY_NAME = (
-    3.643,  # exact
-    -0.905,  # sounds
-    1.987,  # inside
-    2.595,  # alike
-    2.211,  # length
-    -1.316,  # aside
-    -0.078,  # next
-    0.220,  # held
-    -1.142,  # tells
-    -0.391,  # done
-    1.104,  # later
-    -0.077,  # after
-    -0.244,  # joined
-    1.173,  # cover
-    0.718,  # most
-    0.026,  # whole
-    0.530,  # head
-    0.059,  # head_length
-    -0.054,  # head_first
-    0.120,  # head_last
-    -1.645,  # word
-    -1.784,  # word_of
+    3.523,  # exact
+    -0.988,  # sounds
+    1.815,  # inside
+    2.573,  # alike
+    2.471,  # length
+    -1.454,  # aside
+    -0.005,  # next
+    0.261,  # held
+    -1.152,  # tells
+    -0.275,  # done
+    0.804,  # later
+    -0.216,  # after
+    -0.495,  # joined
+    0.904,  # cover
+    0.496,  # most
+    0.124,  # whole
+    0.679,  # head
+    -0.014,  # head_length
+    -0.078,  # head_first
+    0.057,  # head_last
+    -1.664,  # word
+    -1.792,  # word_of
     0.000,  # option
     0.000,  # near
     0.000,  # nearest
@@ -35,58 +35,58 @@ BY_NAME = (
     0.000,  # worded_at_all
 )
 BY_MEANING = (
-    0.984,  # exact
-    -0.407,  # sounds
-    0.368,  # inside
-    1.547,  # alike
-    0.032,  # length
-    0.179,  # aside
-    -0.178,  # next
-    0.038,  # held
-    -0.145,  # tells
-    -0.468,  # done
-    0.799,  # later
-    0.087,  # after
-    -0.052,  # joined
-    0.898,  # cover
-    0.887,  # most
-    1.104,  # whole
-    0.607,  # head
-    -0.275,  # head_length
-    -0.059,  # head_first
-    0.655,  # head_last
-    0.958,  # word
-    -0.196,  # word_of
-    0.261,  # option
-    1.166,  # near
-    -0.418,  # nearest
-    -0.120,  # first
-    1.717,  # near_unsaid
-    1.604,  # crowd
-    -1.675,  # alike_far
-    -1.525,  # said_far
-    2.389,  # worded
-    0.217,  # worded_at_all
+    1.181,  # exact
+    -0.371,  # sounds
+    0.531,  # inside
+    1.472,  # alike
+    0.544,  # length
+    -0.242,  # aside
+    -0.240,  # next
+    -0.060,  # held
+    -0.147,  # tells
+    -0.370,  # done
+    0.769,  # later
+    0.072,  # after
+    -0.146,  # joined
+    0.773,  # cover
+    0.941,  # most
+    0.372,  # whole
+    0.617,  # head
+    -0.059,  # head_length
+    -0.137,  # head_first
+    0.535,  # head_last
+    0.760,  # word
+    -0.382,  # word_of
+    0.037,  # option
+    1.210,  # near
+    -0.772,  # nearest
+    -0.123,  # first
+    2.196,  # near_unsaid
+    1.493,  # crowd
+    -2.060,  # alike_far
+    -2.217,  # said_far
+    2.252,  # worded
+    0.147,  # worded_at_all
 )
 NONE_BY_NAME = (
-    0.349,  # bias
-    3.014,  # other_topic
-    7.113,  # elsewhere
-    0.365,  # strange
-    0.553,  # said
+    0.405,  # bias
+    3.031,  # other_topic
+    6.832,  # elsewhere
+    -0.179,  # strange
+    0.684,  # said
     0.000,  # near
-    -0.991,  # disposal
+    -1.205,  # disposal
     0.000,  # outside
     0.000,  # worded
 )
 NONE_BY_MEANING = (
-    0.490,  # bias
-    1.536,  # other_topic
-    3.076,  # elsewhere
-    0.770,  # strange
-    -0.764,  # said
-    1.579,  # near
-    -0.614,  # disposal
-    2.162,  # outside
-    2.520,  # worded
+    0.454,  # bias
+    2.404,  # other_topic
+    2.575,  # elsewhere
+    0.230,  # strange
+    -0.637,  # said
+    1.148,  # near
+    -0.677,  # disposal
+    2.366,  # outside
+    2.097,  # worded
 )
