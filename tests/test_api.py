@@ -1142,7 +1142,11 @@ def test_an_item_is_found_without_a_photo_and_without_embeddings(citizen: Citize
     assert cited["basis_name"] == messages.text(f"basis.{cited['basis']}", "ko")
 
 
-def test_what_would_change_the_way_of_an_item_is_told_with_it(citizen: Citizen, db: Any) -> None:
+def test_what_would_change_the_way_of_an_item_is_told_with_it_once(citizen: Citizen, db: Any) -> None:
+    twice = citizen("GET", f"/api/v1/waste/items/{item_named(db, '샴푸통')}").json
+    assert twice is not None
+    labels = [other["label"] for other in twice["otherwise"]]
+    assert len(labels) == len(set(labels)) > 2
     path = f"/api/v1/waste/items/{item_named(db, '일회용 면도기')}"
     usual = citizen("GET", path).json
     assert usual is not None

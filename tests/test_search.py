@@ -325,9 +325,28 @@ def test_what_stands_between_a_whole_and_a_part_may_be_another_matter(rulebook: 
 
 def test_how_much_there_is_what_it_is_like_and_what_is_asked_is_no_name(corpus: Corpus) -> None:
     keys, parts = corpus.names()
-    for text, named in (("나사 한 봉지", "나사"), ("손톱만한 통", "통"), ("화목난로 재활용 되나요", "화목난로")):
+    for text, named in (
+        ("나사 한 봉지", ["나사"]),
+        ("마스크 두세 박스", ["마스크", "박스"]),
+        ("손톱만한 통", ["통"]),
+        ("우유팩처럼 생긴 두유팩", ["두유팩"]),
+        ("캔 같이 생수병이랑 버려도 되나요", ["캔", "생수병"]),
+        ("화목난로 재활용 되나요", ["화목난로"]),
+    ):
         reading = Reading(text, keys, parts)
-        assert [reading.letters[span.start : span.end] for span in reading.said] == [named], text
+        assert [reading.letters[span.start : span.end] for span in reading.said] == named, text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "유리컵 뽁뽁이로 싸서 버려도 되나요", "이불 비닐봉지 안에 넣어서 버려요", "거울 박스로 싸서 버려요",
+        "우비 비닐 재활용", "컵 스티로폼", "종이에 싼 유리 조각만 버려요", "가위로 자른 상자", "된장 흘린 비닐",
+        "테이프 덕지덕지 붙은 박스", "가방 천만 원짜리", "종이컵 종이만 재활용 되나요", "텀블러 살 때 받은 상자",
+    ],
+)  # fmt: skip
+def test_what_a_thing_is_put_into_or_made_of_and_what_sticks_to_it_is_no_part_of_it(corpus: Corpus, text: str) -> None:
+    assert Reading(text, *corpus.names()).parts == {}
 
 
 def test_every_word_for_a_part_is_found_behind_a_name_of_the_whole(corpus: Corpus) -> None:

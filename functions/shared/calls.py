@@ -25,9 +25,9 @@ from functions.shared.prices import cost_usd
 
 T = TypeVar("T")
 
-#: So long a paid answer is offered to a database that does not take it. The lease may run out meanwhile: what is kept
-#: serves whoever takes the work over.
-KEEP_SECONDS, OFFERED_AGAIN_AFTER = 15.0, 0.2
+#: So long a paid answer is offered to a database that does not take it: with a call before it and the pool's patience
+#: behind it, less than the lease.
+KEEP_SECONDS, OFFERED_AGAIN_AFTER = 8.0, 0.2
 
 _starting = threading.Lock()
 
@@ -187,54 +187,53 @@ def stored(db: Database, analysis_id: str, round_: int, kind: str) -> list[Call]
 def keep(db: Database, answer: Answer, *, analysis_id: str, round_: int, purpose: str, prompt_version: str) -> Call:
     """Store an answer for good, whatever becomes of it; the first one stored for a purpose is the one that counts.
 
-    It is paid for: a database that is away or has no connection free is waited for, KEEP_SECONDS long, before it is
+    It is paid for: a database that is away or has no connection free is asked again for KEEP_SECONDS before it is
     Unavailable. Superseded where the citizen left while the model was asked: nobody waits for the answer, only its cost
     is kept.
     """
+    cost = cost_usd(answer.model, answer.tokens_in, answer.tokens_out)
+    said = {"parsed": answer.parsed, "raw": answer.raw, "standin": answer.standin, "refused": answer.refused}
+    values = {
+        "analysis": analysis_id,
+        "round": round_,
+        "purpose": purpose,
+        "model": answer.model,
+        "version": prompt_version,
+        "answer": Jsonb(_storable(said)),
+        "tokens_in": answer.tokens_in,
+        "tokens_out": answer.tokens_out,
+        "cost": cost,
+        "ms": answer.ms,
+    }
     ends = time.monotonic() + KEEP_SECONDS
     while True:
         try:
-            return _keep(
-                db, answer, analysis_id=analysis_id, round_=round_, purpose=purpose, prompt_version=prompt_version
-            )
+            return _kept(db, values)
+        except ForeignKeyViolation as error:
+            with db.transaction() as tx:
+                leaving.spent(tx, cost, standin=answer.standin)
+            raise Superseded(f"analysis {analysis_id} is gone with its citizen") from error
         except Unavailable:
             if time.monotonic() >= ends:
                 raise
             time.sleep(OFFERED_AGAIN_AFTER)
 
 
-def _keep(db: Database, answer: Answer, *, analysis_id: str, round_: int, purpose: str, prompt_version: str) -> Call:
-    cost = cost_usd(answer.model, answer.tokens_in, answer.tokens_out)
-    said = {"parsed": answer.parsed, "raw": answer.raw, "standin": answer.standin, "refused": answer.refused}
-    try:
-        with db.transaction() as tx:
-            tx.execute(
-                """INSERT INTO model_calls
-                       (analysis_id, round, purpose, model, prompt_version, answer, tokens_in, tokens_out, cost_usd, ms)
-                   VALUES (%(analysis)s, %(round)s, %(purpose)s, %(model)s, %(version)s, %(answer)s, %(tokens_in)s,
-                           %(tokens_out)s, %(cost)s, %(ms)s)
-                   ON CONFLICT (analysis_id, round, purpose) DO NOTHING""",
-                {
-                    "analysis": analysis_id,
-                    "round": round_,
-                    "purpose": purpose,
-                    "model": answer.model,
-                    "version": prompt_version,
-                    "answer": Jsonb(_storable(said)),
-                    "tokens_in": answer.tokens_in,
-                    "tokens_out": answer.tokens_out,
-                    "cost": cost,
-                    "ms": answer.ms,
-                },
-            )
-            row = tx.execute(
-                "SELECT * FROM model_calls WHERE analysis_id = %s AND round = %s AND purpose = %s",
-                (analysis_id, round_, purpose),
-            ).fetchone()
-    except ForeignKeyViolation as error:
-        with db.transaction() as tx:
-            leaving.spent(tx, cost, standin=answer.standin)
-        raise Superseded(f"analysis {analysis_id} is gone with its citizen") from error
+def _kept(db: Database, values: dict[str, Any]) -> Call:
+    with db.transaction() as tx:
+        tx.execute(
+            """INSERT INTO model_calls
+                   (analysis_id, round, purpose, model, prompt_version, answer, tokens_in, tokens_out, cost_usd, ms)
+               VALUES (%(analysis)s, %(round)s, %(purpose)s, %(model)s, %(version)s, %(answer)s, %(tokens_in)s,
+                       %(tokens_out)s, %(cost)s, %(ms)s)
+               ON CONFLICT (analysis_id, round, purpose) DO NOTHING""",
+            values,
+        )
+        row = tx.execute(
+            "SELECT * FROM model_calls"
+            " WHERE analysis_id = %(analysis)s AND round = %(round)s AND purpose = %(purpose)s",
+            values,
+        ).fetchone()
     assert row is not None
     return _call(row)
 

@@ -111,7 +111,8 @@ _KIN = (
     r"(?:가|이|는|은|의|네|랑|들|거|꺼|것|한테|에서?)?(?![가-힣]))"
 )
 #: Something is left; what it was in, once that is used up, is no such thing: "먹고 남은 껍데기".
-_LEFT = r"(?:(?<!고)(?<!고\s)남은|남은(?!\s?(?:껍데기|껍질|봉지|봉투|통|병|캔|박스|상자|곽|팩|비닐|심|포장|용기|뚜껑)))"
+_HOLDERS = r"(?:껍데기|껍질|봉지|봉투|통|병|캔|박스|상자|곽|팩|비닐|심|포장|용기|뚜껑)"
+_LEFT = rf"(?:(?<!고)(?<!고\s)남은|남은(?!\s?{_HOLDERS}(?![가-힣]{{2}})))"
 _SOME = r"(?:통째로|반쯤|절반|조금|좀|많이|잔뜩|엄청|다|푹|흠뻑|완전히?)?\s?"
 
 #: (axis, value, how it is said). Of an axis the first that matches wins: negations stand before what they negate.

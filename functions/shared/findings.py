@@ -258,17 +258,16 @@ def open_question(
 def otherwise(
     item: Mapping[str, Any], state: State, region: str | None, housing: str | None, on: date
 ) -> list[Otherwise]:
-    """What would send an item (its index row) elsewhere, and is not so unless somebody says it."""
+    """What would send an item (its index row) elsewhere, and is not so unless somebody says it; each once, also where a
+    kind and a state are told in the same words."""
     if exception_for(item["doc"], region, on):
         return []
-    return [
-        Otherwise(
-            label={"ko": option["ko"], "en": option["en"]},
-            state={**state.known(), by: option["values"][0]},
-            destinations=destinations,
-        )
-        for by, option, destinations in decisions.otherwise(item["doc"]["decide"], facts(state, housing), on)
-    ]
+    found: dict[tuple[str, ...], Otherwise] = {}
+    for by, option, destinations in decisions.otherwise(item["doc"]["decide"], facts(state, housing), on):
+        said_so = {**state.known(), by: option["values"][0]}
+        other = Otherwise({"ko": option["ko"], "en": option["en"]}, said_so, destinations)
+        found.setdefault((option["ko"], *destinations), other)
+    return list(found.values())
 
 
 def facts(state: State, housing: str | None) -> dict[str, str]:

@@ -21,12 +21,6 @@ _STATED = re.compile(
 )
 
 
-#: The dirt on a thing is no whole that it is a part of: "고추장 묻은 비닐".
-_DIRT = re.compile(r"(?:이|가)?묻")
-#: What sticks to a thing is not what was in it: "테이프 덕지덕지 붙은 박스".
-_STICKS = re.compile(r"붙|떼|뗀|달린|섞")
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     """`wholes`: key of a name → item and name; `words`: item → key of a word → part, or item whose way it goes, and
@@ -56,21 +50,26 @@ class Parts:
         wholes = {key: (item, name) for item, key, name in names if (anybody or words.get(item)) and may_have(name)}
         return cls(wholes, words, common, alone, others)
 
-    def named(self, whole: str, word: str, told: str = "", *, alone: bool = False) -> tuple[str, str] | None:
-        """The part that a name and a word behind it mean (keys), and how it is written; None where they mean none.
-        `told` stands in between; `alone`: it is said that it is about nothing else.
-        """
-        if whole not in self.wholes or whole + word in self.others or _DIRT.match(told):
-            return None
-        item, name = self.wholes[whole]
+    def named(self, whole: str, word: str) -> tuple[str, str] | None:
+        """The part of its own that a name and a word behind it mean (keys), and how it is written; or None."""
+        item, name = self.wholes.get(whole, ("", ""))
         found = self.words.get(item, {}).get(word)
-        if found is None and whole + word not in self.wholes and (alone or not _STICKS.search(told)):
-            found = self.common.get(word) or (self.alone.get(word) if alone else None)
-        return (found[0], f"{name} {found[1]}") if found else None
+        return (found[0], f"{name} {found[1]}") if found and whole + word not in self.others else None
+
+    def in_common(self, whole: str, word: str, *, alone: bool) -> tuple[str, str] | None:
+        """The same for a word behind any name, where that thing has no name of its own there. `alone`: it is said that
+        it is about nothing else.
+        """
+        together = whole + word
+        if whole not in self.wholes or together in self.wholes or together in self.others:
+            return None
+        found = self.common.get(word) or (self.alone.get(word) if alone else None)
+        return (found[0], f"{self.wholes[whole][1]} {found[1]}") if found else None
 
     def alone_of(self, whole: str, word: str) -> bool:
         """Whether a name and a word that it is said to be only about mean one thing: a part, or what is called so."""
-        return whole + word in self.wholes or self.named(whole, word, alone=True) is not None
+        named = self.named(whole, word) or self.in_common(whole, word, alone=True)
+        return whole + word in self.wholes or named is not None
 
 
 def may_have(name: str) -> bool:

@@ -128,8 +128,21 @@ _OF_WHOLE = re.compile(
 _NOT_ALONE = re.compile(
     r"만(?:좀|다|조금|새로)?(?:부러|깨|고장|망가|빠[졌진]|없|안|찢|헐|녹|빼|떼|제외|말고|분리|남기|두고|교체|갈|바[꾸꿨]|새[는서]|샜|휘|금|터|끊|닳|구멍)"
 )
+#: Behind what goods come in: it is what the thing itself is to be put into ("유리컵 뽁뽁이로 싸서"), or made of
+#: ("우비 비닐 재질").
+_PUT_INTO = re.compile(
+    r"(?:으?로(?!서)|(?:안|속)?에(?!서))?(?:다가?)?(?:싸|쌀|감싸|감아|감고|담아|담고|담는|넣|씌|묶|포장)|으?로(?!서)|(?:안|속)에(?!서)|"
+    r"재질|소재|제품|코팅|인데"
+)
+#: Behind "만": what is asked is whether it may be, and "가방 천만 원".
+_ASKED_OF = re.compile(r"만(?:원|되|돼|재활용|가능)")
+#: The dirt on a thing is no whole that it is a part of: "고추장 묻은 비닐". What sticks to a thing, or what it was cut
+#: with, was not in it: "테이프 덕지덕지 붙은 박스".
+_DIRT = re.compile(r"(?:이|가|을)?(?:묻|흘린|튄|쏟)")
+_STICKS = re.compile(r"^(?:으?로|에(?!서))|붙|떼|뗀|달린|섞|흘린|쏟|튄|흐른")
+_MEASURE = re.compile(r"한두?|두세?|세|네|반|몇|서너|다섯|여섯|일곱|여덟|아홉|열|스무|여러|\d+")
 #: Behind a name: something is only like it ("손톱만한 통").
-_COMPARED = re.compile(r"만한(?=[가-힣])|처럼생|같이생|모양(?:의|인|으로)")
+_COMPARED = re.compile(r"만한(?=[가-힣])|처럼생[긴겼]|같이생[긴겼]")
 #: As a particle of it: it is asked about together with something else.
 _WITH_WHOLE = re.compile(r"이?랑|하고|과|와|까지")
 #: Between two things that are asked about at once; and behind them, that they cannot be told apart.
@@ -424,7 +437,9 @@ class Reading:
         """Not in what asks ("플라스틱으로 버려요?"); a name of one letter, or of several words, only as whole words."""
         if THING not in self.roles[span.start : span.end] or self._denied(span):
             return False
-        if _COMPARED.match(self.letters, span.end):
+        over = next(i for i in range(span.end, len(self.starts)) if self.starts[i])
+        compared = _COMPARED.search(self.letters, span.end, over + 3)
+        if compared and compared.start() <= over:
             return False
         if span.end - span.start > 1 and not any(self.starts[span.start + 1 : span.end]):
             return self.roles[span.start] != PARTICLE
@@ -464,9 +479,10 @@ class Reading:
         """
         for whole, word, how in pairs:
             key = whole.key + word.key
-            told = self.letters[whole.end : word.start]
-            named = parts.named(whole.key, word.key, told, alone=how == ALONE) if key not in self.parts else None
-            if not named and (how == BEHIND or key not in parts.wholes):
+            if key in self.parts or _DIRT.match(self.letters, whole.end, word.start):
+                continue
+            named = parts.named(whole.key, word.key) or self._in_common(parts, whole, word, how)
+            if not named and (how != ALONE or key not in parts.wholes):
                 continue
             if self._by_itself(word.end) and not self._asks(word) and not self._measures(word):
                 if named:
@@ -478,10 +494,19 @@ class Reading:
         """Whether it is the beginning of what asks: "우산 대" in "우산 대형폐기물인가요"."""
         return not self.starts[word.end] and set(self.roles[word.start : word.end + 1]) == {ASKING}
 
+    def _in_common(self, parts: Parts, whole: Span, word: Span, how: int) -> tuple[str, str] | None:
+        """What stands behind any name, unless the thing is made of it or put into it, or something sticks to it."""
+        told = self.letters[whole.end : word.start]
+        made_of = how == BEHIND and self.roles[word.start] == CONDITION
+        asked_of = how == ALONE and _ASKED_OF.match(self.letters, word.end)
+        if made_of or asked_of or _PUT_INTO.match(self.letters, word.end) or (how != ALONE and _STICKS.search(told)):
+            return None
+        return parts.in_common(whole.key, word.key, alone=how == ALONE)
+
     def _measures(self, word: Span) -> bool:
         """Whether it says how much there is: "나사 한 봉지"."""
-        before = word.start - 1
-        return self.starts[before] and self.starts[word.start] and self.letters[before] in "한두세네반몇"
+        before = max((i for i in range(word.start) if self.starts[i]), default=0)
+        return self.starts[word.start] and _MEASURE.fullmatch(self.letters, before, word.start) is not None
 
     def _behind(self, parts: Parts) -> Iterator[tuple[Span, Span, int]]:
         """Every name of something that has parts with whatever is written right behind it, where they may be one."""
@@ -515,11 +540,13 @@ class Reading:
                 if span.end > start or start == over or not self.starts[span.start]:
                     continue
                 between = [other for other in self.said if span.end <= other.start and other.end <= start]
-                if not all(self._done(other.end) for other in between):
+                within = any(other.start < start < other.end for other in self.said)
+                if within or not all(self._done(other.end) for other in between):
                     continue
                 telling = (i for i in range(span.end, start) if self.roles[i] not in (FILLER, CONDITION))
                 told = "".join(self.letters[i] for i in telling)
-                near = len(told) <= _FARTHEST and (alone or _leads(self._sounds[start - 1]))
+                clause = span.end - span.start > 1 and _leads(self._sounds[start - 1])
+                near = len(told) <= _FARTHEST and (alone or clause)
                 if near or _PLACE.fullmatch(told):
                     yield span, self.span(start, over), ALONE if alone else APART if told else BEHIND
         for (_, end), last in self._described():
