@@ -767,7 +767,7 @@ def test_the_guide_for_all_items_is_searchable_and_linkable(visit: Any) -> None:
         expect(page.locator(".destination .place")).to_have_text("종량제봉투")
         visitor.shoot("7-guide-otherwise")
         other.get_by_role("button", name=re.compile("전기")).click()
-        expect(page.locator(".destination .place")).to_have_text("소형 폐가전 수거함")
+        expect(page.locator(".destination .place")).to_have_text("소형가전 수거함")
         page.get_by_role("link", name=t("page.all.back")).click()
         expect(page.locator(".all li").first).to_be_visible()
         assert visitor.complaints == []
