@@ -30,7 +30,7 @@ export function itemView(item, answer) {
     item.destinations.map((place) => destination(place)),
     item.parts.length > 0 && h("section", { className: "card" }, h("h2", {}, t("page.search.parts")),
       h("ul", {}, item.parts.map(({ name, destination: place }) => h("li", {}, t("page.search.part", { name, place: place.name }))))),
-    item.otherwise?.length > 0 && h("section", { className: "card" }, h("h2", {}, t("page.item.otherwise")),
+    item.otherwise?.length > 0 && h("section", { className: "card otherwise" }, h("h2", {}, t("page.item.otherwise")),
       h("ul", {}, item.otherwise.map(({ label, state, destinations }) => h("li", {},
         h("button", { type: "button", className: "link", onclick: () => answer(state) },
           t("page.search.part", { name: label, place: destinations.map(({ name }) => name).join(" · ") })))))),
