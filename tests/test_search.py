@@ -19,6 +19,7 @@ from functions.shared.embeddings import DIMENSIONS, E5, Embedder, EmbeddingFaile
 from functions.shared.findings import Finding
 from functions.shared.hangul import normal, sound
 from functions.shared.matching import FEATURES, NONE_FEATURES, Match, described
+from functions.shared.parts import Parts
 from functions.shared.phrases import CONDITION, Reading
 from functions.shared.postgres import Database, Unavailable
 from functions.shared.search import Found, Rulebook
@@ -35,6 +36,12 @@ TODAY = date(2026, 11, 25)
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
     return load(CORPUS, TODAY)
+
+
+@pytest.fixture(scope="module")
+def known(corpus: Corpus) -> tuple[frozenset[str], Parts]:
+    """All names, and what is said behind them."""
+    return corpus.names()
 
 
 @pytest.fixture(scope="module")
@@ -323,8 +330,7 @@ def test_what_stands_between_a_whole_and_a_part_may_be_another_matter(rulebook: 
     assert not (found.decision == "match" and "--" in found.candidates[0].id), found.candidates
 
 
-def test_how_much_there_is_what_it_is_like_and_what_is_asked_is_no_name(corpus: Corpus) -> None:
-    keys, parts = corpus.names()
+def test_how_much_there_is_what_it_is_like_and_what_is_asked_is_no_name(known: tuple[frozenset[str], Parts]) -> None:
     for text, named in (
         ("나사 한 봉지", ["나사"]),
         ("마스크 두세 박스", ["마스크", "박스"]),
@@ -333,7 +339,7 @@ def test_how_much_there_is_what_it_is_like_and_what_is_asked_is_no_name(corpus: 
         ("캔 같이 생수병이랑 버려도 되나요", ["캔", "생수병"]),
         ("화목난로 재활용 되나요", ["화목난로"]),
     ):
-        reading = Reading(text, keys, parts)
+        reading = Reading(text, *known)
         assert [reading.letters[span.start : span.end] for span in reading.said] == named, text
 
 
@@ -345,12 +351,14 @@ def test_how_much_there_is_what_it_is_like_and_what_is_asked_is_no_name(corpus: 
         "테이프 덕지덕지 붙은 박스", "가방 천만 원짜리", "종이컵 종이만 재활용 되나요", "텀블러 살 때 받은 상자",
     ],
 )  # fmt: skip
-def test_what_a_thing_is_put_into_or_made_of_and_what_sticks_to_it_is_no_part_of_it(corpus: Corpus, text: str) -> None:
-    assert Reading(text, *corpus.names()).parts == {}
+def test_what_a_thing_is_put_into_or_made_of_and_what_sticks_to_it_is_no_part_of_it(
+    known: tuple[frozenset[str], Parts], text: str
+) -> None:
+    assert Reading(text, *known).parts == {}
 
 
-def test_every_word_for_a_part_is_found_behind_a_name_of_the_whole(corpus: Corpus) -> None:
-    keys, parts = corpus.names()
+def test_every_word_for_a_part_is_found_behind_a_name_of_the_whole(known: tuple[frozenset[str], Parts]) -> None:
+    keys, parts = known
     wholes = {item: (key, name) for key, (item, name) in sorted(parts.wholes.items()) if len(key) < 12}
     tried, missed = 0, list[str]()
     for item, (whole, name) in wholes.items():

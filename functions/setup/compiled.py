@@ -357,8 +357,7 @@ class _Compiler:
 
     def _unless(self, item: Item) -> Item:
         """The item with a question that nobody is asked around its own table, for each axis of its `unless`."""
-        broken = any(self._leaf(item, outcome) is None for outcome, _ in _ends(item.decide, item, ()))
-        if broken or (item.decide and (item.to or item.disagreement)):
+        if self._broken(item) or (item.decide and (item.to or item.disagreement)):
             return item  # told by whoever comes next
         for by in dict.fromkeys(seldom.by for seldom in item.unless):
             asked = _values(item.decide, by)
@@ -390,10 +389,13 @@ class _Compiler:
             item = item.model_copy(update={"decide": decide, "to": None, "disagreement": None})
         return item
 
+    def _broken(self, item: Item) -> bool:
+        """Whether an outcome leads nowhere; every problem of it is noted."""
+        return None in [self._leaf(item, outcome) for outcome, _ in _ends(item.decide, item, ())]
+
     def _unless_soiled(self, item: Item) -> Item:
         """The item with what its families say of soiled things, where its own table does not ask for dirt."""
-        leaves = [self._leaf(item, outcome) for outcome, _ in _ends(item.decide, item, ())]
-        if any(leaf is None for leaf in leaves) or _values(item.decide, "dirt"):
+        if self._broken(item) or _values(item.decide, "dirt"):
             return item
         if item.decide is None:
             decide = self._soiled(item, item)

@@ -80,9 +80,9 @@ def resolve(node: Node, facts: Mapping[str, str], on: date) -> Resolution:
 
 def _taken(question: Question, facts: Mapping[str, str], on: date) -> tuple[Option | None, bool]:
     """The option that holds, and whether it was said (else it is assumed); none where the citizen is to be asked."""
-    known = facts.get(question["by"])
+    options, known = active(question, on), facts.get(question["by"])
     for value in (known, question["assume"] if not known or question.get("seldom") else None):
-        for option in active(question, on):
+        for option in options:
             if value in option["values"]:
                 return option, value == known
     return None, False

@@ -46,8 +46,7 @@ class Parts:
             for kind in ("common", "alone")
         )
         others = frozenset(key for _, its in behind for key in its["not_it"])
-        anybody = bool(common or alone)
-        wholes = {key: (item, name) for item, key, name in names if (anybody or words.get(item)) and may_have(name)}
+        wholes = {key: (item, name) for item, key, name in names if may_have(name)}
         return cls(wholes, words, common, alone, others)
 
     def named(self, whole: str, word: str) -> tuple[str, str] | None:
@@ -68,8 +67,8 @@ class Parts:
 
     def alone_of(self, whole: str, word: str) -> bool:
         """Whether a name and a word that it is said to be only about mean one thing: a part, or what is called so."""
-        named = self.named(whole, word) or self.in_common(whole, word, alone=True)
-        return whole + word in self.wholes or named is not None
+        called_so = whole + word in self.wholes
+        return called_so or bool(self.named(whole, word) or self.in_common(whole, word, alone=True))
 
 
 def may_have(name: str) -> bool:

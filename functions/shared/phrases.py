@@ -247,8 +247,8 @@ class Reading:
             self.roles[start:end] = [THING] * (bare - start) + [PARTICLE] * (end - bare)
         #: Names of the dictionary that occur, as they stand or as a compound pulled apart ("피자 먹고 남은 상자"), and
         #: are not merely part of a longer one.
-        named = (span for span in self._runs_of_letters() if span.key in keys and self._may_be(span))
-        self.said = [span for span in named if not self._into_asking(span)]
+        whole = (span for span in self._runs_of_letters() if span.key in keys and not self._into_asking(span))
+        self.said = [span for span in whole if self._may_be(span)]
         there = {(span.start, span.end) for span in self.said}
         compounds = (span for span in self._compounds() if span.key in keys)
         self.said += [span for span in compounds if (span.start, span.end) not in there]
@@ -437,15 +437,19 @@ class Reading:
         """Not in what asks ("플라스틱으로 버려요?"); a name of one letter, or of several words, only as whole words."""
         if THING not in self.roles[span.start : span.end] or self._denied(span):
             return False
-        over = next(i for i in range(span.end, len(self.starts)) if self.starts[i])
-        compared = _COMPARED.search(self.letters, span.end, over + 3)
-        if compared and compared.start() <= over:
+        if self._compared(span):
             return False
         if span.end - span.start > 1 and not any(self.starts[span.start + 1 : span.end]):
             return self.roles[span.start] != PARTICLE
         over = self.starts[span.end] or self.letters.startswith("하고", span.end)
         whole = over or self.roles[span.end] in (PARTICLE, ASKING, CONDITION, VERB)
         return self.starts[span.start] and whole
+
+    def _compared(self, span: Span) -> bool:
+        """Whether something is only like what the word around it names."""
+        over = self._end(span.end)
+        compared = _COMPARED.search(self.letters, span.end, over + 3)
+        return compared is not None and compared.start() <= over
 
     def _into_asking(self, span: Span) -> bool:
         """Whether it ends within a word that asks: "난로 재" in "난로 재활용 되나요"."""
@@ -496,16 +500,17 @@ class Reading:
 
     def _in_common(self, parts: Parts, whole: Span, word: Span, how: int) -> tuple[str, str] | None:
         """What stands behind any name, unless the thing is made of it or put into it, or something sticks to it."""
-        told = self.letters[whole.end : word.start]
-        made_of = how == BEHIND and self.roles[word.start] == CONDITION
-        asked_of = how == ALONE and _ASKED_OF.match(self.letters, word.end)
-        if made_of or asked_of or _PUT_INTO.match(self.letters, word.end) or (how != ALONE and _STICKS.search(told)):
+        found = parts.in_common(whole.key, word.key, alone=how == ALONE)
+        if not found or _PUT_INTO.match(self.letters, word.end):
             return None
-        return parts.in_common(whole.key, word.key, alone=how == ALONE)
+        if how == ALONE:
+            return None if _ASKED_OF.match(self.letters, word.end) else found
+        made_of = how == BEHIND and self.roles[word.start] == CONDITION
+        return None if made_of or _STICKS.search(self.letters[whole.end : word.start]) else found
 
     def _measures(self, word: Span) -> bool:
         """Whether it says how much there is: "나사 한 봉지"."""
-        before = max((i for i in range(word.start) if self.starts[i]), default=0)
+        before = self._begin(word.start - 1)
         return self.starts[word.start] and _MEASURE.fullmatch(self.letters, before, word.start) is not None
 
     def _behind(self, parts: Parts) -> Iterator[tuple[Span, Span, int]]:
@@ -561,13 +566,21 @@ class Reading:
         dealt_with = further and self._done(end)
         return over and not (with_whole or dealt_with or _OF_WHOLE.match(self.letters, end))
 
+    def _begin(self, i: int) -> int:
+        """Where the word of letter `i` begins."""
+        while not self.starts[i]:
+            i -= 1
+        return i
+
+    def _end(self, i: int) -> int:
+        """Where the next word begins, from letter `i` on."""
+        while not self.starts[i]:
+            i += 1
+        return i
+
     def _tells(self, i: int) -> bool:
         """Whether the word around letter `i` ends like one that tells something of a thing."""
-        start, end = i, i + 1
-        while not self.starts[start]:
-            start -= 1
-        while not self.starts[end]:
-            end += 1
+        start, end = self._begin(i), self._end(i + 1)
         last = self._sounds[end - 1][-1]
         if end < len(self.letters) and _leads(self._sounds[end - 1]):
             return True

@@ -166,21 +166,18 @@ class Rulebook:
             for row in rows
         ]
 
-    def question(
+    def unsettled(
         self, item_id: str, state: State, *, region: str | None = None, housing: str | None = None
-    ) -> Question | None:
-        """The question that is still open for an item in that state, None where its way is clear."""
+    ) -> tuple[Question | None, list[Otherwise]]:
+        """The question that is still open for an item in that state (None where its way is clear), and what would send
+        it elsewhere, but is not so unless somebody says it.
+        """
         with self._database.transaction() as tx:
             row = _item(tx, item_id)
-        return open_question(row, state, region, housing, _today()) if row else None
-
-    def otherwise(
-        self, item_id: str, state: State, *, region: str | None = None, housing: str | None = None
-    ) -> list[Otherwise]:
-        """What would send an item in that state elsewhere, and is not so unless somebody says it."""
-        with self._database.transaction() as tx:
-            row = _item(tx, item_id)
-        return otherwise(row, state, region, housing, _today()) if row else []
+        if row is None:
+            return None, []
+        known = (row, state, region, housing, _today())
+        return open_question(*known), otherwise(*known)
 
     def rules(
         self,

@@ -99,8 +99,7 @@ def blueprint(rulebook: Rulebook) -> Blueprint:
             raise Problem(404, "item_not_found")
         state = State.of({name: value for name, value in asdict(wanted).items() if value})
         rules = rulebook.rules(item_id, state, region=wanted.region, housing=wanted.housing)
-        asking = rulebook.question(item_id, state, region=wanted.region, housing=wanted.housing)
-        otherwise = rulebook.otherwise(item_id, state, region=wanted.region, housing=wanted.housing)
+        asking, otherwise = rulebook.unsettled(item_id, state, region=wanted.region, housing=wanted.housing)
         found: Known = {
             "id": item_id,
             "name": known.name_en if http.locale() == "en" else known.name,
